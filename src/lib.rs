@@ -1,0 +1,4 @@
+//! Escrow.
+pub mod bus;
+pub mod saga;
+pub mod store;

@@ -1,0 +1,216 @@
+//! What a batch needs and what it changes: the two values that cross the store seam.
+//!
+//! ```text
+//!   Lookup ──store loads──▶ Loaded ──decide (pure)──▶ Changes ──store saves, one transaction──▶ committed
+//! ```
+//!
+//! The store may load and decide again after a conflict, so deciding must depend on `Loaded` alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::definition::Mode;
+use super::input::{Misfit, Payload, Verdict};
+use super::journal::Entry;
+use super::order::{Digest, Doubt, DoubtKind, Order, OrderKey};
+use super::outgoing::Outgoing;
+use super::time::Moment;
+
+/// What to load and lock.
+#[derive(Clone, Debug, Default)]
+pub struct Lookup {
+    /// These orders, if they exist. Their rows are locked, in key order.
+    pub orders: BTreeSet<OrderKey>,
+    /// Sagas placed by arrival: also load (and lock) up to this many of their open orders, oldest first, with the counter.
+    pub arrivals: BTreeMap<String, usize>,
+    /// Sagas whose expressions read stored events: load the payloads their orders' steps name.
+    pub sagas_reading_events: BTreeSet<String>,
+    /// Load what this tap's last batch left behind.
+    pub tap: Option<String>,
+    /// Load what a command with this key became, if it was given before.
+    pub idempotency_key: Option<String>,
+}
+
+/// What was loaded, under lock.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// By the database's clock, read after the locks were taken.
+    pub now: Moment,
+    pub orders: BTreeMap<OrderKey, Order>,
+    /// Orders whose row cannot be read, with the reason: nothing may be applied to them.
+    pub corrupt: BTreeMap<OrderKey, String>,
+    /// The open orders of each saga placed by arrival, oldest first; all of them are in `orders`.
+    pub lines: BTreeMap<String, Vec<OrderKey>>,
+    /// The last number given to an order of a saga placed by arrival.
+    pub counters: BTreeMap<String, u64>,
+    /// Stored messages by journal sequence: `{"body": …, "headers": …}`. Missing where it was erased or too large.
+    pub stored_events: BTreeMap<(OrderKey, u64), Value>,
+    /// Hashes of the messages without an id in the tap's last committed batch (rule 2).
+    pub last_batch: Vec<Digest>,
+    pub doubts: Vec<Doubt>,
+    /// The mode of each saga that has one stored.
+    pub modes: BTreeMap<String, Mode>,
+    /// What the command with the looked-up key became.
+    pub answered: Option<u64>,
+}
+
+/// What a batch changes. Saved in one transaction, or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    pub orders: Vec<SavedOrder>,
+    pub payloads: Vec<SavedPayload>,
+    pub outbox: Vec<Outgoing>,
+    /// Orders whose unsent retries and compensations are not to be sent any more.
+    pub withdrawn: Vec<OrderKey>,
+    /// Outbox rows that are settled.
+    pub settled: Vec<(Uuid, Verdict)>,
+    pub quarantined: Vec<Quarantined>,
+    pub doubts: Vec<NewDoubt>,
+    /// Quarantined messages that found their place or were dropped, with who did it and why.
+    pub resolved: Vec<Resolved>,
+    pub counters: BTreeMap<String, u64>,
+    pub tap: Option<TapProgress>,
+    /// The key under which the first answer is remembered.
+    pub idempotency_key: Option<String>,
+    /// One for each command of the batch: the journal sequence it became, or why it did not fit.
+    pub answers: Vec<Result<u64, Misfit>>,
+    /// Orders turned back by timeout, by saga: what the brake counts.
+    pub turned_by_timeout: BTreeMap<String, u32>,
+    pub tally: Tally,
+}
+
+/// An order as it is now, with the journal entries that brought it here.
+#[derive(Clone, Debug)]
+pub struct SavedOrder {
+    pub order: Order,
+    /// Empty when only the count of duplicates changed.
+    pub entries: Vec<Sealed>,
+    pub is_new: bool,
+    /// Whether attribute values changed: stores keep an index of them.
+    pub attributes_changed: bool,
+}
+
+/// A journal entry in the form it is stored and hashed in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sealed {
+    pub entry: Entry,
+    /// `entry.body` as JSON text; the hash covers exactly these bytes.
+    pub text: String,
+    pub hash: Digest,
+}
+
+/// The content of the message of one journal entry.
+#[derive(Clone, Debug)]
+pub struct SavedPayload {
+    pub order: OrderKey,
+    pub sequence: u64,
+    pub payload: Arc<Payload>,
+}
+
+/// A message that could not be read or placed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quarantined {
+    pub reason: QuarantineReason,
+    /// What exactly was wrong, for a person.
+    pub detail: String,
+    pub saga: Option<String>,
+    pub event: Option<String>,
+    pub order_id: Option<String>,
+    pub exchange: String,
+    pub routing_key: String,
+    /// Headers and properties, in the form the bus seam writes and reads.
+    pub envelope: Value,
+    /// The body, cut to what is kept.
+    pub body: Vec<u8>,
+    pub body_bytes: u64,
+}
+
+/// Why a message is in quarantine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuarantineReason {
+    /// The body is not what the definition reads.
+    Unreadable,
+    /// The definition's event selectors found nothing.
+    NoEvent,
+    /// The event has no order id.
+    NoOrderId,
+    /// The order id is empty, too long, or no text or whole number.
+    BadOrderId,
+    /// The event name is empty or too long.
+    BadEvent,
+    /// A condition or selector failed on it.
+    ConditionFailed,
+    /// An answer nobody waits for, placed by arrival.
+    Unplaced,
+    /// The order's row cannot be read.
+    CorruptOrder,
+    /// The database refuses it.
+    Refused,
+}
+
+impl QuarantineReason {
+    /// The word used everywhere.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::NoEvent => "no_event",
+            Self::NoOrderId => "no_order_id",
+            Self::BadOrderId => "bad_order_id",
+            Self::BadEvent => "bad_event",
+            Self::ConditionFailed => "condition_failed",
+            Self::Unplaced => "unplaced",
+            Self::CorruptOrder => "corrupt_order",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// A doubt to be recorded (rule 8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDoubt {
+    pub kind: DoubtKind,
+    pub saga: Option<String>,
+    pub from: Moment,
+    pub to: Moment,
+    pub event: Option<String>,
+    pub order_id: Option<String>,
+    /// What happened, for a person.
+    pub detail: String,
+    /// The place in `Changes::quarantined` it is about: it goes when that message is replayed or dropped.
+    pub quarantined: Option<usize>,
+}
+
+/// A quarantined message that was dealt with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    pub id: i64,
+    /// `replayed` or `dropped`.
+    pub how: &'static str,
+    pub actor: String,
+    pub reason: String,
+}
+
+/// What a batch says about its tap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapProgress {
+    pub name: String,
+    /// A canary came back: everything enqueued before this moment is applied.
+    pub watermark: Option<Moment>,
+    /// Hashes of this batch's messages without an id; replaces those of the batch before.
+    pub last_batch: Vec<Digest>,
+}
+
+/// Outcomes of a batch, for metrics: each (delivery, saga) has exactly one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub applied: u64,
+    pub duplicate: u64,
+    pub ignored: u64,
+    pub late: u64,
+    pub quarantined: u64,
+    pub deadlines_fired: u64,
+}

@@ -1,0 +1,156 @@
+//! What can happen to an order: the inputs of the machine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::definition::{Role, StepIx};
+use super::order::Identity;
+use super::time::{Moment, Span};
+
+/// One input to one order.
+#[derive(Clone, Debug)]
+pub enum Input {
+    Event(Event),
+    /// The saga's watermark has passed this moment: whatever was due by then is due.
+    Due(Moment),
+    Confirmation(Confirmation),
+    Command(Command),
+    /// A doubt may have gone: look again at what was withheld.
+    Reconsider,
+}
+
+/// A message read by a definition that names it.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub name: String,
+    /// What it means, conditions already decided, in definition order. Never empty.
+    pub roles: Vec<Role>,
+    /// `None` when the message carries no id of its own (rule 2).
+    pub identity: Option<Identity>,
+    pub message: MessageRef,
+    pub payload: Arc<Payload>,
+    /// Attribute values found in it, by name.
+    pub attributes: Vec<(String, Value)>,
+    /// What tells a counted event apart, for each counted step it closes.
+    pub parts: BTreeMap<StepIx, String>,
+    /// Placed by arrival (rule 5).
+    pub inferred: bool,
+    /// How far the tap lagged when it was read; `None` when unknown.
+    pub lag: Option<Span>,
+}
+
+/// The message of a journal entry, as the trail shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageRef {
+    pub id: String,
+    /// Empty for events over HTTP.
+    pub exchange: String,
+    pub routing_key: String,
+    /// CloudEvents source, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The producer's own timestamp: kept and shown, never used.
+    pub timestamp: Option<Moment>,
+}
+
+/// A message's content, kept apart from the journal so that it can be erased (rule of DESIGN 2: bodies up to a bound are kept).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    pub salt: [u8; 16],
+    /// The body as received; `None` when it was too large to keep.
+    pub body: Option<Vec<u8>>,
+    /// SHA-256 of the body, kept also when the body is not.
+    pub body_hash: [u8; 32],
+    /// Headers and properties as JSON, in the form the bus seam writes and reads.
+    pub envelope: Value,
+}
+
+impl Payload {
+    /// What the journal keeps instead of the content: a hash nobody can guess the content from without the salt.
+    pub fn salted_hash(&self) -> [u8; 32] {
+        use sha2::Digest as _;
+        let mut hash = sha2::Sha256::new();
+        hash.update(self.salt);
+        hash.update(self.body_hash);
+        hash.update(self.envelope.to_string());
+        hash.finalize().into()
+    }
+
+    /// The body as JSON, if it is kept and is JSON.
+    pub fn json(&self) -> Option<Value> {
+        serde_json::from_slice(self.body.as_deref()?).ok()
+    }
+}
+
+/// What became of a message Escrow published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmation {
+    /// The outbox row.
+    pub key: Uuid,
+    pub verdict: Verdict,
+}
+
+/// The broker's word on one message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verdict", content = "why")]
+pub enum Verdict {
+    /// Confirmed, and routed to at least one queue where that was asked for.
+    Routed,
+    /// Confirmed, and returned: nobody is bound to receive it.
+    Unroutable(String),
+    /// Nacked, or the exchange is missing or not ours to write.
+    Refused(String),
+    /// Not sent: the consumer it was for cannot take it now.
+    Withheld(String),
+}
+
+/// What a person asks (rule 15).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    pub action: Action,
+    pub step: Option<StepIx>,
+    pub actor: String,
+    pub reason: String,
+}
+
+/// The actions of rule 15.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Retry,
+    Skip,
+    Extend(Span),
+    Compensate,
+    Release,
+    Drop,
+    Close,
+    Note,
+}
+
+impl Action {
+    /// The words of the actions, in the order of the documentation.
+    pub const WORDS: [&'static str; 8] = ["retry", "skip", "extend", "compensate", "release", "drop", "close", "note"];
+
+    /// The word used everywhere.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Skip => "skip",
+            Self::Extend(_) => "extend",
+            Self::Compensate => "compensate",
+            Self::Release => "release",
+            Self::Drop => "drop",
+            Self::Close => "close",
+            Self::Note => "note",
+        }
+    }
+}
+
+/// A command that does not fit where the order stands. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Misfit(pub String);

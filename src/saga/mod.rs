@@ -1,0 +1,9 @@
+//! The pure core: what a saga is, where one order stands, and what follows from an input.
+pub mod batch;
+pub mod definition;
+pub mod expression;
+pub mod input;
+pub mod journal;
+pub mod order;
+pub mod outgoing;
+pub mod time;

@@ -1,0 +1,380 @@
+//! Seam 1: what Escrow keeps.
+//!
+//! Use-case level, and never handed a connection: [`Store::apply`] loads what a batch touches, calls the pure `decide`,
+//! saves what it returns, and commits, all in one transaction. Two stores stand behind it, PostgreSQL and SQLite; one
+//! contract suite defines what both do (`tests/it/store_contract.rs`).
+//!
+//! ```text
+//!   Lookup ─▶ lock rows in key order ─▶ Loaded ─▶ decide ─▶ Changes ─▶ journal + payloads + orders + outbox + … ─▶ commit
+//!                        ▲                                    │ conflict: load and decide again
+//!                        └────────────────────────────────────┘
+//! ```
+//!
+//! All times are the database's. Every write transaction runs in a task of its own, so a caller that goes away cannot
+//! cancel it half-way (a cancelled `begin` poisons a pooled connection of the pinned sqlx).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::saga::batch::{Changes, Loaded, Lookup};
+use crate::saga::definition::Mode;
+use crate::saga::journal::{Broken, Kind};
+use crate::saga::order::{Doubt, Order, OrderKey, Status, StuckReason};
+use crate::saga::outgoing::Outgoing;
+use crate::saga::time::{Moment, Span};
+
+/// The pure part of [`Store::apply`]; may be called more than once.
+pub type Decide = Arc<dyn Fn(&Loaded) -> Changes + Send + Sync>;
+
+/// What a caller can do about a failed call.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database is away, read-only, full, or too slow: back off and try the same again. Nothing was saved, or, when the
+    /// answer to a commit was lost, everything was: applying the same inputs again is safe.
+    #[error("the database cannot be used now")]
+    Unavailable(#[source] sqlx::Error),
+    /// The database refuses this very content; trying again will not help. Nothing was saved.
+    #[error("the database refuses the content")]
+    Refused(#[source] sqlx::Error),
+    /// What is stored cannot be read as what it should be.
+    #[error("stored data cannot be read: {0}")]
+    Corrupt(String),
+    /// The database is not one this program can serve: refuse to start.
+    #[error("the database cannot be served: {0}")]
+    Unsupported(String),
+}
+
+/// What a committed batch was.
+#[derive(Debug)]
+pub struct Committed {
+    /// By the database's clock.
+    pub now: Moment,
+    pub changes: Changes,
+}
+
+/// What the loops need. Every method is one use case, and one transaction where it writes.
+pub trait Store: Query {
+    /// Runs `decide` over what `lookup` names and saves what it returns.
+    ///
+    /// After `Ok`, all changes are durable together. After `Err`, either nothing is, or (a lost answer to a commit) all are.
+    /// Conflicts are retried inside.
+    fn apply(&self, lookup: Lookup, decide: Decide) -> BoxFuture<'_, Result<Committed, StoreError>>;
+
+    /// Up to `limit` orders that have a deadline at or before the watermark of their saga, earliest first. Takes no locks.
+    fn due_orders(
+        &self,
+        watermarks: BTreeMap<String, Moment>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<OrderKey>, StoreError>>;
+
+    /// The earliest armed deadline of all orders after `after`.
+    fn next_due(&self, after: Option<Moment>) -> BoxFuture<'_, Result<Option<Moment>, StoreError>>;
+
+    /// Leases up to `limit` outbox rows whose turn it is: none of its order before it is unsettled, and no one else's lease
+    /// is running. A lease that runs out is free again.
+    fn claim_outbox(&self, owner: Uuid, lease: Span, limit: usize) -> BoxFuture<'_, Result<Vec<Claimed>, StoreError>>;
+
+    /// Gives leased rows back before their lease ends, to be claimed again not before `after`.
+    fn release_outbox(&self, keys: Vec<Uuid>, after: Span) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Stores a definition version with its mode if it is the saga's first.
+    fn save_definition(&self, definition: NewDefinition) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Changes the mode of a saga; journaled with actor and reason in the saga's log.
+    fn set_mode(
+        &self,
+        saga: String,
+        mode: Mode,
+        actor: String,
+        reason: String,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Reads or creates the row of a tap or of HTTP ingest.
+    fn tap(&self, name: String) -> BoxFuture<'_, Result<TapRow, StoreError>>;
+
+    /// Saves what a look at an exchange found; `absent_at` is the moment before the look when it was not there.
+    fn save_binding(&self, tap: String, binding: BindingRow) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Says that events over HTTP are being accepted at this moment; a pause longer than `pause` begins a new interval.
+    fn accepting(&self, name: String, pause: Span) -> BoxFuture<'_, Result<TapRow, StoreError>>;
+
+    /// Records doubts outside a batch (gaps found by the bus).
+    fn record_doubts(&self, doubts: Vec<crate::saga::batch::NewDoubt>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Lets one replica at a time run a named piece of housekeeping: `true` if this call got it for `lease`.
+    fn lease(&self, name: String, owner: Uuid, lease: Span) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Forgets outbox rows settled, doubts resolved, and idempotency keys made before `before`. Returns how many rows went.
+    fn purge(&self, before: Moment) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Replaces the statistics of steps by what the orders updated since `since` say.
+    fn refresh_stats(&self, since: Moment) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Waits for what is in hand and closes the connections.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What people and the loops read. Every list is keyset-paged and comes from an index.
+pub trait Query: Send + Sync {
+    /// The database's clock.
+    fn now(&self) -> BoxFuture<'_, Result<Moment, StoreError>>;
+
+    /// The order, if there is one.
+    fn find_order(&self, key: OrderKey) -> BoxFuture<'_, Result<Option<Order>, StoreError>>;
+
+    /// Orders by filter, newest created first.
+    fn list_orders(&self, filter: OrderFilter, page: Page) -> BoxFuture<'_, Result<Listed<Order>, StoreError>>;
+
+    /// An estimate of how many orders the filter names; exact up to ten thousand.
+    fn count_orders(&self, filter: OrderFilter) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// How many orders of each saga are in each status.
+    fn count_by_status(&self) -> BoxFuture<'_, Result<Vec<(String, Status, u64)>, StoreError>>;
+
+    /// The stuck orders grouped by saga, step and reason, with the first and last moment and up to ten samples each.
+    fn stuck_groups(&self) -> BoxFuture<'_, Result<Vec<StuckGroup>, StoreError>>;
+
+    /// Entries of one order after a sequence, oldest first.
+    fn audit(&self, key: OrderKey, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<JournalRow>, StoreError>>;
+
+    /// Entries of all orders, newest first.
+    fn journal(&self, filter: JournalFilter, page: Page) -> BoxFuture<'_, Result<Listed<JournalRow>, StoreError>>;
+
+    /// Entries committed after `after` (a position of this store), oldest first: what the live stream follows.
+    fn journal_since(&self, after: i64, limit: usize) -> BoxFuture<'_, Result<Vec<JournalRow>, StoreError>>;
+
+    /// The stored message of a journal entry, unless it was erased or is not kept.
+    fn payload(&self, key: OrderKey, sequence: u64) -> BoxFuture<'_, Result<Option<StoredPayload>, StoreError>>;
+
+    /// Reads the whole trail of one order, folds it, and holds it against the stored row.
+    fn verify(&self, key: OrderKey) -> BoxFuture<'_, Result<Result<u64, Broken>, StoreError>>;
+
+    /// Keys of all orders after `after`, in key order: for walking all of them.
+    fn keys_after(&self, after: Option<OrderKey>, limit: usize) -> BoxFuture<'_, Result<Vec<OrderKey>, StoreError>>;
+
+    /// Every stored definition version, with the number of its open orders.
+    fn definitions(&self) -> BoxFuture<'_, Result<Vec<DefinitionRow>, StoreError>>;
+
+    /// The mode of each saga.
+    fn modes(&self) -> BoxFuture<'_, Result<BTreeMap<String, Mode>, StoreError>>;
+
+    /// What is in quarantine, newest first.
+    fn quarantine(
+        &self,
+        filter: QuarantineFilter,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Listed<QuarantineRow>, StoreError>>;
+
+    /// One quarantined message with its body.
+    fn quarantined(&self, id: i64) -> BoxFuture<'_, Result<Option<QuarantineRow>, StoreError>>;
+
+    /// Doubts that are not resolved, newest first, at most `limit`.
+    fn doubts(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Doubt>, StoreError>>;
+
+    /// All bindings of a tap.
+    fn bindings(&self, tap: String) -> BoxFuture<'_, Result<Vec<BindingRow>, StoreError>>;
+
+    /// The statistics last made by [`Store::refresh_stats`].
+    fn stats(&self, saga: String) -> BoxFuture<'_, Result<Vec<StepStats>, StoreError>>;
+
+    /// How much waits in the outbox and since when.
+    fn outbox_backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreError>>;
+}
+
+/// A leased outbox row; a retry comes with the stored message it re-sends.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    pub outgoing: Outgoing,
+    /// For retries: the message, or `None` if its content was erased or was too large to keep.
+    pub original: Option<StoredPayload>,
+    /// Leases before this one that did not settle it.
+    pub tries: u32,
+}
+
+/// The content of a stored message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredPayload {
+    pub salt: [u8; 16],
+    pub body: Option<Vec<u8>>,
+    pub body_hash: [u8; 32],
+    /// Headers and properties as the bus seam wrote them.
+    pub envelope: Value,
+    /// Where it was published.
+    pub exchange: String,
+    pub routing_key: String,
+    pub message_id: String,
+}
+
+/// A definition version to be stored.
+#[derive(Clone, Debug)]
+pub struct NewDefinition {
+    pub saga: String,
+    pub version: u32,
+    pub text: String,
+    pub fingerprint: [u8; 32],
+    pub mode: Mode,
+}
+
+/// A stored definition version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DefinitionRow {
+    pub saga: String,
+    pub version: u32,
+    pub text: String,
+    pub fingerprint: [u8; 32],
+    pub stored_at: Moment,
+    pub open_orders: u64,
+}
+
+/// Where a tap stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapRow {
+    pub name: String,
+    /// `None` until the first canary came back.
+    pub watermark: Option<Moment>,
+    /// For HTTP: since when events have been accepted without a break.
+    pub accepting_since: Option<Moment>,
+    /// For HTTP: the last moment they were.
+    pub accepting_until: Option<Moment>,
+    /// For HTTP: when the break before `accepting_since` began; `None` if there was none.
+    pub break_began: Option<Moment>,
+    pub now: Moment,
+}
+
+/// What is known of one watched exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingRow {
+    pub exchange: String,
+    pub bound: bool,
+    /// The last look that found the exchange absent: nothing can have been published to it before.
+    pub absent_at: Option<Moment>,
+    /// The last look that found it there and bound it.
+    pub bound_at: Option<Moment>,
+    /// Why it cannot be bound, where it cannot.
+    pub problem: Option<String>,
+}
+
+/// Which orders.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OrderFilter {
+    pub order_id: Option<String>,
+    pub sagas: Vec<String>,
+    pub statuses: Vec<Status>,
+    pub waiting_on: Vec<String>,
+    pub reasons: Vec<StuckReason>,
+    /// The oldest wait is older than this.
+    pub older_than: Option<Span>,
+    pub attributes: Vec<(String, String)>,
+    /// Step of the first need; used by incidents.
+    pub stuck_step: Option<String>,
+}
+
+/// Which part of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    pub limit: usize,
+    /// As the page before gave it.
+    pub cursor: Option<String>,
+}
+
+/// One page.
+#[derive(Clone, Debug)]
+pub struct Listed<T> {
+    pub items: Vec<T>,
+    pub next_cursor: Option<String>,
+}
+
+/// A cursor that this store did not give. Callers check with [`Page`] before asking where they can.
+pub const BAD_CURSOR: &str = "the cursor is not one this list gave";
+
+/// A stored journal entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JournalRow {
+    /// Position in this store, for following.
+    pub position: i64,
+    pub key: OrderKey,
+    pub sequence: u64,
+    pub at: Moment,
+    pub kind: Kind,
+    pub actor: Option<String>,
+    /// The JSON text the hash covers.
+    pub text: String,
+    pub hash: [u8; 32],
+    /// Definition version of the order, to name its steps.
+    pub version: u32,
+}
+
+/// Which journal entries.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JournalFilter {
+    pub saga: Option<String>,
+    pub kinds: Vec<Kind>,
+    pub actor: Option<String>,
+    pub since: Option<Moment>,
+    pub until: Option<Moment>,
+}
+
+/// Which quarantined messages; resolved ones only when asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QuarantineFilter {
+    pub saga: Option<String>,
+    pub reason: Option<String>,
+    pub exchange: Option<String>,
+    pub resolved: bool,
+}
+
+/// A quarantined message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuarantineRow {
+    pub id: i64,
+    pub at: Moment,
+    pub reason: String,
+    pub detail: String,
+    pub saga: Option<String>,
+    pub event: Option<String>,
+    pub order_id: Option<String>,
+    pub exchange: String,
+    pub routing_key: String,
+    pub envelope: Value,
+    pub body: Vec<u8>,
+    pub body_bytes: u64,
+    /// `replayed` or `dropped`, once it was.
+    pub resolved: Option<String>,
+    pub resolved_by: Option<String>,
+    pub resolved_reason: Option<String>,
+}
+
+/// Orders stuck on the same thing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StuckGroup {
+    pub saga: String,
+    pub step: Option<String>,
+    pub reason: StuckReason,
+    pub count: u64,
+    pub first_at: Moment,
+    pub last_at: Moment,
+    pub samples: Vec<String>,
+}
+
+/// How long a step usually takes (only steps applied live count).
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepStats {
+    pub saga: String,
+    pub version: u32,
+    pub step: String,
+    pub samples: u64,
+    pub p50: Span,
+    pub p95: Span,
+    pub p99: Span,
+}
+
+/// What waits in the outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    pub rows: u64,
+    pub oldest_at: Option<Moment>,
+}
