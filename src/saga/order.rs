@@ -240,6 +240,7 @@ impl StuckReason {
 }
 
 /// Where one step of one order stands.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a step, shown one by one")]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepState {
     pub status: StepStatus,

@@ -133,7 +133,7 @@ pub trait Query: Send + Sync {
     fn count_orders(&self, filter: OrderFilter) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// How many orders of each saga are in each status.
-    fn count_by_status(&self) -> BoxFuture<'_, Result<Vec<(String, Status, u64)>, StoreError>>;
+    fn count_by_status(&self) -> BoxFuture<'_, Result<Vec<StatusCount>, StoreError>>;
 
     /// The stuck orders grouped by saga, step and reason, with the first and last moment and up to ten samples each.
     fn stuck_groups(&self) -> BoxFuture<'_, Result<Vec<StuckGroup>, StoreError>>;
@@ -346,6 +346,14 @@ pub struct QuarantineRow {
     pub resolved: Option<String>,
     pub resolved_by: Option<String>,
     pub resolved_reason: Option<String>,
+}
+
+/// How many orders of a saga are in a status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusCount {
+    pub saga: String,
+    pub status: Status,
+    pub count: u64,
 }
 
 /// Orders stuck on the same thing.
