@@ -246,6 +246,16 @@ pub struct Compensation {
     pub retry: Option<Cadence>,
 }
 
+/// How long a compensation may take when the definition does not say.
+const COMPENSATION_WITHIN_DEFAULT: Span = Span::from_secs(3600);
+
+impl Compensation {
+    /// How long it may take, from the broker's confirm.
+    pub fn patience(&self) -> Span {
+        self.within.unwrap_or(COMPENSATION_WITHIN_DEFAULT)
+    }
+}
+
 /// A message asked for by a definition.
 #[derive(Clone, Debug)]
 pub struct Publish {

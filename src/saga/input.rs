@@ -14,7 +14,7 @@ use super::time::{Moment, Span};
 /// One input to one order.
 #[derive(Clone, Debug)]
 pub enum Input {
-    Event(Event),
+    Event(Box<Event>),
     /// The saga's watermark has passed this moment: whatever was due by then is due.
     Due(Moment),
     Confirmation(Confirmation),
@@ -41,6 +41,8 @@ pub struct Event {
     pub inferred: bool,
     /// How far the tap lagged when it was read; `None` when unknown.
     pub lag: Option<Span>,
+    /// What expressions see of it, `{"body": …, "headers": …}`; only for sagas whose expressions read events.
+    pub view: Option<Value>,
 }
 
 /// The message of a journal entry, as the trail shows it.
