@@ -86,6 +86,8 @@ pub struct Changes {
 #[derive(Clone, Debug)]
 pub struct SavedOrder {
     pub order: Order,
+    /// The steps' names, in the definition's order: stores index what is waited on by name.
+    pub step_names: Arc<[String]>,
     /// Empty when only the count of duplicates changed.
     pub entries: Vec<Sealed>,
     pub is_new: bool,

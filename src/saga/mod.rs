@@ -2,6 +2,7 @@
 pub mod batch;
 pub mod catalog;
 pub mod cloudevent;
+pub mod decide;
 pub mod definition;
 pub mod expression;
 pub mod input;
