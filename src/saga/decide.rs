@@ -102,6 +102,9 @@ pub struct Plan {
     pub brakes: BTreeMap<String, u32>,
     /// The batch came from this tap, up to this canary.
     pub tap: Option<(String, Option<Moment>)>,
+    /// Names this very batch: found in what the tap's last batch left behind, it says that the batch is applied already and only
+    /// the answer to its commit was lost.
+    pub token: Option<Digest>,
     pub idempotency_key: Option<String>,
 }
 
@@ -119,7 +122,7 @@ impl Plan {
         };
         for work in &self.work {
             match work {
-                Work::Delivered(delivered) => self.look_up_delivered(delivered, &mut lookup),
+                Work::Delivered(delivered) => Self::look_up_delivered(delivered, &mut lookup),
                 Work::Due(key, _) | Work::Command(key, _) | Work::Reconsider(key) => {
                     lookup.orders.insert(key.clone());
                 }
@@ -140,7 +143,7 @@ impl Plan {
         lookup
     }
 
-    fn look_up_delivered(&self, delivered: &Delivered, lookup: &mut Lookup) {
+    fn look_up_delivered(delivered: &Delivered, lookup: &mut Lookup) {
         for arrival in &delivered.arrivals {
             for candidate in &arrival.candidates {
                 match &candidate.place {
@@ -173,8 +176,16 @@ impl Plan {
             deciding.changes.idempotency_key = None;
             return deciding.changes;
         }
+        if self.token.is_some_and(|token| loaded.last_batch.contains(&token)) {
+            deciding.this_batch.clone_from(&loaded.last_batch);
+            return deciding.finish();
+        }
         for work in &self.work {
             deciding.work(work);
+        }
+        // Only messages without an id need it: the others are known by their identity.
+        if !deciding.this_batch.is_empty() {
+            deciding.this_batch.extend(self.token);
         }
         deciding.finish()
     }
