@@ -27,7 +27,7 @@ use crate::saga::time::Moment;
 use crate::store::StoreError;
 
 use super::reading::{self, Readings};
-use super::watermark::{Watermarks, lost_commits};
+use super::watermark::{HTTP_PAUSE_MAX, Watermarks, lost_commits};
 use super::{Escrow, backoff, chain_of, sleep_or};
 
 /// A replica that cannot commit for this long lets its tap go.
@@ -141,7 +141,11 @@ impl Ingest {
         if let Ok(now) = self.escrow.store.now().await {
             self.escrow.sight.committed(now, canary);
             for saga in over_http.into_iter().flatten() {
-                self.watermarks.seen_over_http(&saga, now);
+                if self.watermarks.seen_over_http(&saga, now) {
+                    let row = Watermarks::http_row(&saga);
+                    // Losing it costs a minute of caution after a restart.
+                    let _ = self.escrow.store.accepting(row, HTTP_PAUSE_MAX).await;
+                }
             }
         }
         receipt.ack(settle).await.map_err(Ended::Bus)

@@ -10,10 +10,16 @@
 //! holds, so any of them may run in every replica, and losing a nudge costs latency only.
 
 pub mod brake;
+pub mod commands;
 pub mod deadlines;
 pub mod escrow;
+pub mod housekeeping;
+pub mod ingest;
+pub mod looks;
+pub mod reading;
 pub mod relay;
 pub mod sight;
+pub mod watermark;
 
 use std::time::Duration;
 

@@ -35,6 +35,9 @@ pub const HTTP_PAUSE_MAX: Span = Span::from_secs(5);
 /// After a break, producers are given this long to send again what they could not.
 const HTTP_SETTLED_AFTER: Span = Span::from_secs(60);
 
+/// That a saga is fed over HTTP is stored this often.
+const HTTP_STORED_EVERY: Span = Span::from_secs(3600);
+
 /// A saga counts as fed over HTTP for this long after an event.
 const HTTP_SEEN_FOR: Span = Span::from_secs(86_400);
 
@@ -67,9 +70,15 @@ impl Watermarks {
         format!("{HTTP}:{saga}")
     }
 
-    /// A saga had an event over HTTP.
-    pub fn seen_over_http(&self, saga: &str, at: Moment) {
-        self.over_http.lock().unwrap_or_else(PoisonError::into_inner).insert(saga.to_owned(), at);
+    /// A saga had an event over HTTP. Answers whether that should be stored: it was not known, or is an hour old.
+    pub fn seen_over_http(&self, saga: &str, at: Moment) -> bool {
+        let mut over_http = self.over_http.lock().unwrap_or_else(PoisonError::into_inner);
+        let previous = over_http.get(saga).copied();
+        let is_news = previous.is_none_or(|previous| at.since(previous) > HTTP_STORED_EVERY);
+        if is_news {
+            over_http.insert(saga.to_owned(), at);
+        }
+        is_news
     }
 
     /// Reads from the store which sagas are fed over HTTP.
@@ -79,7 +88,7 @@ impl Watermarks {
     pub async fn load_over_http(&self, escrow: &Escrow) -> Result<(), WorkerError> {
         let sagas: Vec<String> = escrow.catalog().newest_all().map(|saga| saga.name.clone()).collect();
         for saga in sagas {
-            if let Some(at) = escrow.store.tap(Self::http_row(&saga)).await?.watermark {
+            if let Some(at) = escrow.store.tap(Self::http_row(&saga)).await?.accepting_until {
                 self.seen_over_http(&saga, at);
             }
         }
