@@ -1,6 +1,7 @@
 //! The pure core: what a saga is, where one order stands, and what follows from an input.
 pub mod batch;
 pub mod catalog;
+pub mod cloudevent;
 pub mod definition;
 pub mod expression;
 pub mod input;
