@@ -2,3 +2,4 @@
 pub mod bus;
 pub mod saga;
 pub mod store;
+pub mod wire;
