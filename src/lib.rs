@@ -2,3 +2,5 @@
 pub mod bus;
 pub mod saga;
 pub mod store;
+pub mod wire;
+pub mod worker;

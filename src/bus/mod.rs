@@ -28,6 +28,14 @@ pub struct Delivery {
     pub redelivered: bool,
 }
 
+impl Delivery {
+    /// Whether it came over HTTP: such events have neither exchange nor key. Nothing can be bound to the broker's exchange
+    /// without a name, and what is sent through it straight into a queue has the queue's name for a key.
+    pub fn is_http(&self) -> bool {
+        self.exchange.is_empty() && self.routing_key.is_empty()
+    }
+}
+
 /// What surrounds a body. As JSON it is what the store keeps: `{"headers": {…}, "properties": {…}}`.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Envelope {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::batch::{
-    Changes, Loaded, Lookup, NewDoubt, QuarantineReason, Quarantined, Resolved, SavedOrder, SavedPayload, Sealed,
-    TapProgress,
+    Changes, Loaded, Lookup, NewDoubt, Quarantined, QuarantineReason, Resolved, SavedOrder, SavedPayload, Sealed,
+    StoredPayload, TapProgress,
 };
 use super::catalog::Catalog;
 use super::definition::{Role, Saga};
@@ -93,6 +93,9 @@ pub enum OrderRef {
     Arrival,
 }
 
+/// Reads a stored message back as expressions see it, `{"body": …, "headers": …}`, by the event's name.
+pub type ReadStored = fn(&Saga, &str, &StoredPayload) -> Option<Value>;
+
 /// What decides beside what was loaded.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -106,6 +109,7 @@ pub struct Plan {
     /// the answer to its commit was lost.
     pub token: Option<Digest>,
     pub idempotency_key: Option<String>,
+    pub read_stored: ReadStored,
 }
 
 /// Open orders of a saga placed by arrival that are loaded beside one for each of its messages: how far behind the
@@ -469,10 +473,14 @@ impl Deciding<'_> {
     fn begin_working(&self, key: &OrderKey, saga: &Arc<Saga>, now: Moment) -> Working {
         let existing = self.loaded.orders.get(key);
         let stored = self.loaded.stored_events.range((key.clone(), 0)..=(key.clone(), u64::MAX));
+        let read_back = |((_, sequence), payload): (&(OrderKey, u64), &StoredPayload)| {
+            let name = event_name(existing?, *sequence)?;
+            Some((*sequence, (self.plan.read_stored)(saga, name, payload)?))
+        };
         Working {
             saga: Arc::clone(saga),
             order: existing.cloned().unwrap_or_else(|| Order::begin(key.clone(), saga.version, saga.steps.len(), now)),
-            stored: stored.map(|((_, sequence), value)| (*sequence, value.clone())).collect(),
+            stored: stored.filter_map(read_back).collect(),
             entries: Vec::new(),
             is_new: existing.is_none(),
             attributes_changed: false,
@@ -507,6 +515,16 @@ enum Placed {
     Ignored,
     Duplicate,
     Nowhere(Event),
+}
+
+/// The name of the event of a journal entry, as the order remembers it.
+fn event_name(order: &Order, sequence: u64) -> Option<&str> {
+    order.steps.iter().find_map(|step| {
+        let seen = [&step.event, &step.trigger, &step.failure].into_iter().flatten();
+        let exact = seen.clone().find(|sighting| sighting.sequence == sequence);
+        let part = step.parts.values().any(|part| *part == sequence).then_some(step.event.as_ref()).flatten();
+        exact.or(part).map(|sighting| sighting.name.as_str())
+    })
 }
 
 /// Whether the order waits for this event now.

@@ -20,6 +20,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use crate::saga::batch::StoredPayload;
 use crate::saga::batch::{Changes, Loaded, Lookup};
 use crate::saga::definition::Mode;
 use crate::saga::journal::{Broken, Kind};
@@ -193,20 +194,6 @@ pub struct Claimed {
     pub original: Option<StoredPayload>,
     /// Leases before this one that did not settle it.
     pub tries: u32,
-}
-
-/// The content of a stored message.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoredPayload {
-    pub salt: [u8; 16],
-    pub body: Option<Vec<u8>>,
-    pub body_hash: [u8; 32],
-    /// Headers and properties as the bus seam wrote them.
-    pub envelope: Value,
-    /// Where it was published.
-    pub exchange: String,
-    pub routing_key: String,
-    pub message_id: String,
 }
 
 /// A definition version to be stored.

@@ -74,7 +74,11 @@ impl Commands {
             None => None,
             Some(name) => Some(saga.step_ix(name).ok_or_else(|| {
                 let names: Vec<String> = saga.steps.iter().map(|step| step.name.clone()).collect();
-                CommandError::UnknownStep(format!("saga {} has no step `{name}`; it has {}", saga.name, names.join(", ")))
+                CommandError::UnknownStep(format!(
+                    "saga {} has no step `{name}`; it has {}",
+                    saga.name,
+                    names.join(", ")
+                ))
             })?),
         };
         let command = Command { action: wish.action, step, actor: wish.actor, reason: wish.reason };

@@ -116,7 +116,15 @@ impl Escrow {
     pub fn plan(&self, work: Vec<Work>, now: Moment) -> Plan {
         let catalog = self.catalog();
         let brakes = self.brakes_left(&catalog, now);
-        Plan { catalog, work, brakes, tap: None, token: None, idempotency_key: None }
+        Plan {
+            catalog,
+            work,
+            brakes,
+            tap: None,
+            token: None,
+            idempotency_key: None,
+            read_stored: crate::wire::stored_event,
+        }
     }
 
     /// Decides and saves one batch, then wakes whoever has something to do.

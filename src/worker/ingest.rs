@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::bus::{Batch, BusError, Delivery, Item, Source, Tap};
-use crate::saga::batch::{NewDoubt, Quarantined, QuarantineReason};
+use crate::saga::batch::{NewDoubt, QuarantineReason, Quarantined};
 use crate::saga::decide::{Plan, RawMessage, Work};
 use crate::saga::order::{Digest, DoubtKind};
 use crate::saga::time::Moment;
@@ -193,7 +193,12 @@ impl Ingest {
     }
 
     /// Splits a refused batch until the culprit is alone, and quarantines it: the others must not suffer for it.
-    async fn apply_apart(&self, mut plan: Plan, error: &StoreError, shutdown: &CancellationToken) -> Result<bool, Lost> {
+    async fn apply_apart(
+        &self,
+        mut plan: Plan,
+        error: &StoreError,
+        shutdown: &CancellationToken,
+    ) -> Result<bool, Lost> {
         if plan.work.len() <= 1 {
             let Some(quarantined) = plan.work.first().and_then(|work| refused(work, error)) else {
                 return Err(Lost::Database);

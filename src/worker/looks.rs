@@ -48,7 +48,10 @@ impl Looks {
         let (row, gap_from) = judge(&look, previous.as_ref(), before, after);
         self.escrow.sight.looked(&look.exchange, row.problem.clone());
         if let Some(from) = gap_from {
-            tracing::warn!(exchange = look.exchange, "an exchange appeared between two looks: what was published before is unseen");
+            tracing::warn!(
+                exchange = look.exchange,
+                "an exchange appeared between two looks: what was published before is unseen"
+            );
             let doubts = gaps(&self.escrow.catalog(), &look.exchange, from, after);
             self.escrow.store.record_doubts(doubts).await?;
         }
@@ -129,7 +132,9 @@ fn gaps(catalog: &Catalog, exchange: &str, from: Moment, to: Moment) -> Vec<NewD
         to,
         event: None,
         order_id: None,
-        detail: format!("exchange {exchange} appeared between two looks; what was published to it before it was bound is unseen"),
+        detail: format!(
+            "exchange {exchange} appeared between two looks; what was published to it before it was bound is unseen"
+        ),
         quarantined: None,
     };
     sagas.map(doubt).collect()
@@ -200,6 +205,9 @@ mod tests {
     fn a_refused_look_keeps_what_was_known() {
         let (bound, _) = judge(&look(true, None), None, Moment(1), Moment(2));
         let (refused, gap) = judge(&look(false, Some("403")), Some(&bound), Moment(3), Moment(4));
-        assert_eq!((refused.bound, refused.bound_at, refused.problem.as_deref(), gap), (true, Some(Moment(2)), Some("403"), None));
+        assert_eq!(
+            (refused.bound, refused.bound_at, refused.problem.as_deref(), gap),
+            (true, Some(Moment(2)), Some("403"), None)
+        );
     }
 }

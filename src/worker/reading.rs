@@ -9,15 +9,15 @@ use std::sync::Arc;
 use sha2::Digest as _;
 
 use crate::bus::{Delivery, Gap, GapKind};
-use crate::saga::batch::{NewDoubt, Quarantined, QuarantineReason};
+use crate::saga::batch::{NewDoubt, QuarantineReason, Quarantined};
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Arrival, Candidate, Delivered, OrderRef, RawMessage, Work};
 use crate::saga::order::Digest;
 use crate::saga::time::Span;
 use crate::store::TapRow;
-use crate::wire::message::Message;
-use crate::wire::own::is_own;
-use crate::wire::read::{self, Reading};
+use crate::wire::Message;
+use crate::wire::is_own;
+use crate::wire::{self, Reading};
 
 use super::ingest::{gap_doubt, raw};
 use super::sight::Sight;
@@ -57,12 +57,12 @@ impl Readings {
         for saga in catalog.newest_all() {
             let mut candidates = Vec::new();
             for version in catalog.versions(&saga.name) {
-                match read::read(version, &message) {
+                match wire::read(version, &message) {
                     Reading::Elsewhere | Reading::Ignored => {}
                     Reading::Event { order, event } => {
                         let place = match order {
-                            read::OrderRef::Id(id) => OrderRef::Id(id),
-                            read::OrderRef::Arrival => OrderRef::Arrival,
+                            wire::OrderRef::Id(id) => OrderRef::Id(id),
+                            wire::OrderRef::Arrival => OrderRef::Arrival,
                         };
                         candidates.push(Candidate { version: version.version, place, event: *event });
                     }

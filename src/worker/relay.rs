@@ -24,7 +24,7 @@ use crate::saga::decide::Work;
 use crate::saga::input::{Confirmation, Verdict};
 use crate::saga::time::{Moment, Span};
 use crate::store::Claimed;
-use crate::wire::write::publication;
+use crate::wire::publication;
 
 use super::{Escrow, Ran, Worker, WorkerError};
 

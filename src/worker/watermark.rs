@@ -102,9 +102,7 @@ impl Watermarks {
     pub async fn read(&self, escrow: &Escrow) -> Result<Known, WorkerError> {
         let http = escrow.store.tap(HTTP.to_owned()).await?;
         let (tap, bindings) = match &self.tap {
-            Some(name) => {
-                (Some(escrow.store.tap(name.clone()).await?), escrow.store.bindings(name.clone()).await?)
-            }
+            Some(name) => (Some(escrow.store.tap(name.clone()).await?), escrow.store.bindings(name.clone()).await?),
             None => (None, Vec::new()),
         };
         let catalog = escrow.catalog();
@@ -272,7 +270,8 @@ pub fn lost_commits(stored: Option<Moment>, now: Moment) -> NewDoubt {
         to: now,
         event: None,
         order_id: None,
-        detail: "the database was set back to an earlier state (restore, or failover to a standby that was behind)".to_owned(),
+        detail: "the database was set back to an earlier state (restore, or failover to a standby that was behind)"
+            .to_owned(),
         quarantined: None,
     }
 }
