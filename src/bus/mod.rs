@@ -12,6 +12,11 @@
 //!
 //! A batch is acknowledged after its effect is committed, or dropped: then the source, or its successor, gives it again.
 
+mod canary;
+pub mod http;
+pub mod memory;
+pub mod rabbitmq;
+
 use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
