@@ -39,7 +39,8 @@ pub struct Delivery {
 /// What surrounds a body. As JSON it is what the store keeps: `{"headers": {…}, "properties": {…}}`.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Envelope {
-    /// Header table as JSON: numbers as numbers, byte strings as text, tables as objects, times as RFC 3339 text.
+    /// Header table as JSON: numbers as numbers, byte strings as text, tables as objects, times as RFC 3339 text. What JSON
+    /// cannot say of a type is in the property `$types`, so that the message can be sent again exactly.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Value>,
     /// AMQP properties by their field's name (`message_id`, `content_type`, `timestamp` as seconds, …), those that are set.
@@ -255,6 +256,7 @@ pub enum BusError {
 
 /// The tap's own view of the bus, for `/v1/status` and blindness.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each shown as it is")]
 pub struct TapHealth {
     /// The consuming connection stands.
     pub connected: bool,

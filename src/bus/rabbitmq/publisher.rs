@@ -315,11 +315,10 @@ impl Tally {
         let Some(returned) = returned else { return };
         let headers = returned.delivery.properties.headers().as_ref();
         let own = headers.and_then(|headers| headers.inner().get(OWN)).and_then(AMQPValue::as_long_string);
-        match own.and_then(|own| std::str::from_utf8(own.as_bytes()).ok()) {
-            Some(own) => {
-                self.returned.insert(own_key(own).to_owned(), returned.reply_text.to_string());
-            }
-            None => tracing::warn!("a message without Escrow's header was returned"),
+        if let Some(own) = own.and_then(|own| std::str::from_utf8(own.as_bytes()).ok()) {
+            self.returned.insert(own_key(own).to_owned(), returned.reply_text.to_string());
+        } else {
+            tracing::warn!("a message without Escrow's header was returned");
         }
     }
 

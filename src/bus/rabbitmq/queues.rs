@@ -14,12 +14,15 @@ use super::topology;
 /// How long a look is good for.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// `Err(why)` when the queue cannot take a message now.
+type Word = Result<(), String>;
+
 #[derive(Default)]
-pub(super) struct Queues(Mutex<HashMap<String, (Instant, Result<(), String>)>>);
+pub(super) struct Queues(Mutex<HashMap<String, (Instant, Word)>>);
 
 impl Queues {
-    /// `Ok(Err(why))` when the queue cannot take a message now.
-    pub(super) async fn look_at(&self, live: &Live, queue: &str) -> Result<Result<(), String>, Fault> {
+    /// The word on one queue, not older than a second.
+    pub(super) async fn look_at(&self, live: &Live, queue: &str) -> Result<Word, Fault> {
         // Held while looking: whoever asks meanwhile wants the same answer.
         let mut seen = self.0.lock().await;
         seen.retain(|_, (at, _)| at.elapsed() < FRESH);
