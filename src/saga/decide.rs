@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::batch::{
-    Changes, Loaded, Lookup, NewDoubt, Quarantined, QuarantineReason, Resolved, SavedOrder, SavedPayload, Sealed,
+    Changes, Loaded, Lookup, NewDoubt, QuarantineReason, Quarantined, Resolved, SavedOrder, SavedPayload, Sealed,
     StoredPayload, TapProgress,
 };
 use super::catalog::Catalog;

@@ -63,7 +63,7 @@ async fn run_leased(escrow: Arc<Escrow>, name: &'static str, run: Run, owner: Uu
     match outcome {
         Ok(()) => tracing::debug!(job = name, "housekeeping done"),
         Err(error) => {
-            tracing::warn!(job = name, error = %chain_of(&error), "housekeeping failed; it runs again at its time")
+            tracing::warn!(job = name, error = %chain_of(&error), "housekeeping failed; it runs again at its time");
         }
     }
 }

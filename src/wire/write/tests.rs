@@ -77,7 +77,7 @@ fn as_json(envelope: &Envelope) -> Value {
 
 #[test]
 fn a_telling_is_a_cloudevent_on_escrows_own_exchange() {
-    let body = crate::saga::cloudevent::body("order", "m-1", "escrow.order.stuck", "4711", NOW, json!({"done": 2}));
+    let body = crate::saga::cloudevent::body("order", "m-1", "escrow.order.stuck", "4711", NOW, &json!({"done": 2}));
     let row = outgoing(Content::Telling { routing_key: "order.stuck".to_owned(), body: body.clone() });
     let told = publication(&row, None, NOW).unwrap();
     assert_eq!(told.target, Target::Exchange { exchange: "escrow".to_owned(), routing_key: "order.stuck".to_owned() });
