@@ -7,4 +7,6 @@ pub mod input;
 pub mod journal;
 pub mod order;
 pub mod outgoing;
+pub mod parse;
+pub mod schema;
 pub mod time;
