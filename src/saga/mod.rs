@@ -10,4 +10,6 @@ pub mod journal;
 pub mod machine;
 pub mod order;
 pub mod outgoing;
+pub mod parse;
+pub mod schema;
 pub mod time;
