@@ -16,7 +16,7 @@ mod source;
 mod words;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use source::Source;
 
@@ -44,7 +44,7 @@ fn files(folder: &str, extensions: &[&str]) -> Vec<(String, String)> {
     found
 }
 
-fn relative(root: &Path, path: &PathBuf) -> String {
+fn relative(root: &Path, path: &Path) -> String {
     path.strip_prefix(root).expect("found under the root").to_string_lossy().replace('\\', "/")
 }
 
