@@ -65,7 +65,12 @@ pub async fn propose(store: &dyn Store, files: Vec<(String, Saga)>) -> Result<()
         let newest = stored.iter().filter(|row| row.saga == saga.name).max_by_key(|row| row.version);
         match newest {
             Some(row) if row.version > saga.version => {
-                tracing::warn!(file, saga = saga.name, stored = row.version, "a newer version is stored; this file changes nothing");
+                tracing::warn!(
+                    file,
+                    saga = saga.name,
+                    stored = row.version,
+                    "a newer version is stored; this file changes nothing"
+                );
                 continue;
             }
             Some(row) if row.version == saga.version && row.fingerprint != saga.fingerprint => {

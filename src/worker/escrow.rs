@@ -4,16 +4,17 @@
 //! looked a moment later, and the brake's count is a window of the recent past. What must survive is a row.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::{Notify, watch};
 
-use crate::saga::batch::Tally;
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Plan, Work};
+use crate::saga::order::DoubtKind;
 use crate::saga::time::Moment;
 use crate::store::{Committed, Store, StoreError};
+use crate::telemetry::Metrics;
 
 use super::brake::Brakes;
 use super::sight::Sight;
@@ -25,7 +26,7 @@ pub struct Escrow {
     brakes: Mutex<Brakes>,
     pub nudges: Nudges,
     pub sight: Sight,
-    pub counters: Counters,
+    pub metrics: Arc<Metrics>,
 }
 
 /// Wake-ups without data.
@@ -42,40 +43,9 @@ pub struct Nudges {
     pub journal: watch::Sender<u64>,
 }
 
-/// Outcomes since the start, for metrics.
-#[derive(Debug, Default)]
-pub struct Counters {
-    pub applied: AtomicU64,
-    pub duplicate: AtomicU64,
-    pub ignored: AtomicU64,
-    pub late: AtomicU64,
-    pub quarantined: AtomicU64,
-    pub deadlines_fired: AtomicU64,
-    pub batches: AtomicU64,
-    pub published: AtomicU64,
-    pub publish_failures: AtomicU64,
-}
-
-impl Counters {
-    fn add(&self, tally: &Tally) {
-        let pairs = [
-            (&self.applied, tally.applied),
-            (&self.duplicate, tally.duplicate),
-            (&self.ignored, tally.ignored),
-            (&self.late, tally.late),
-            (&self.quarantined, tally.quarantined),
-            (&self.deadlines_fired, tally.deadlines_fired),
-            (&self.batches, 1),
-        ];
-        for (counter, by) in pairs {
-            counter.fetch_add(by, Ordering::Relaxed);
-        }
-    }
-}
-
 impl Escrow {
     /// An Escrow over `store` that follows `catalog`.
-    pub fn new(store: Arc<dyn Store>, catalog: Arc<Catalog>) -> Self {
+    pub fn new(store: Arc<dyn Store>, catalog: Arc<Catalog>, metrics: Arc<Metrics>) -> Self {
         Self {
             store,
             catalog: RwLock::new(catalog),
@@ -88,7 +58,7 @@ impl Escrow {
                 journal: watch::Sender::new(0),
             },
             sight: Sight::default(),
-            counters: Counters::default(),
+            metrics,
         }
     }
 
@@ -142,7 +112,10 @@ impl Escrow {
 
     fn after_commit(&self, catalog: &Catalog, committed: &Committed) {
         let changes = &committed.changes;
-        self.counters.add(&changes.tally);
+        self.metrics.count(&changes.tally);
+        self.metrics
+            .coverage_gaps
+            .inc_by(changes.doubts.iter().filter(|doubt| doubt.kind == DoubtKind::Gap).count() as u64);
         if !changes.turned_by_timeout.is_empty() {
             let mut brakes = self.brakes.lock().unwrap_or_else(PoisonError::into_inner);
             brakes.count(catalog, &changes.turned_by_timeout, committed.now);

@@ -66,12 +66,12 @@ impl Ingest {
                 opened = tap.source() => opened,
             };
             match opened {
-                Ok(source) => {
+                Ok(mut source) => {
                     if let Ok(now) = self.escrow.store.now().await {
                         self.escrow.sight.watching(now);
                     }
                     failures = 0;
-                    self.follow(source, &shutdown).await;
+                    self.follow(source.as_mut(), &shutdown).await;
                 }
                 Err(error) => {
                     failures += 1;
@@ -85,7 +85,7 @@ impl Ingest {
     }
 
     /// Follows a source until it ends, the database is away for too long, or shutdown.
-    pub async fn follow(&mut self, mut source: Box<dyn Source>, shutdown: &CancellationToken) {
+    pub async fn follow(&mut self, source: &mut dyn Source, shutdown: &CancellationToken) {
         loop {
             let batch = tokio::select! {
                 biased;

@@ -12,7 +12,9 @@
 pub mod brake;
 pub mod commands;
 pub mod deadlines;
+pub mod definitions;
 pub mod escrow;
+pub mod gauges;
 pub mod housekeeping;
 pub mod ingest;
 pub mod looks;

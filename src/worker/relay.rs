@@ -13,7 +13,6 @@
 //! A crash after publishing and before settling publishes again under the same message id. Nothing else publishes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -24,6 +23,7 @@ use crate::saga::decide::Work;
 use crate::saga::input::{Confirmation, Verdict};
 use crate::saga::time::{Moment, Span};
 use crate::store::Claimed;
+use crate::telemetry::ResultLabel;
 use crate::wire::publication;
 
 use super::{Escrow, Ran, Worker, WorkerError};
@@ -93,8 +93,10 @@ impl Worker for Relay {
             };
             let unknown: Vec<Uuid> =
                 keys().zip(&verdicts).filter(|(_, verdict)| verdict.is_none()).map(|(key, _)| key).collect();
-            self.escrow.counters.publish_failures.fetch_add(unknown.len() as u64, Ordering::Relaxed);
-            self.escrow.counters.published.fetch_add((claimed.len() - unknown.len()) as u64, Ordering::Relaxed);
+            for verdict in &verdicts {
+                let result = in_a_word(verdict.as_ref());
+                self.escrow.metrics.emissions.get_or_create(&ResultLabel { result }).inc();
+            }
             let work = settlements(&claimed, verdicts);
             if !work.is_empty() {
                 let plan = self.escrow.plan(work, now);
@@ -125,6 +127,16 @@ fn verdict(row: &Claimed, word: Published) -> Option<Verdict> {
         Published::Refused(why) => Some(Verdict::Refused(why)),
         Published::Withheld(why) => Some(Verdict::Withheld(why)),
         Published::Unknown(_) => None,
+    }
+}
+
+fn in_a_word(verdict: Option<&Verdict>) -> &'static str {
+    match verdict {
+        Some(Verdict::Routed) => "confirmed",
+        Some(Verdict::Unroutable(_)) => "unroutable",
+        Some(Verdict::Refused(_)) => "refused",
+        Some(Verdict::Withheld(_)) => "withheld",
+        None => "unknown",
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Watermarks {
     tap: Option<String>,
     /// When each saga last had an event over HTTP.
     over_http: Mutex<BTreeMap<String, Moment>>,
+    /// As last read: for answers that must not wait.
+    last: Mutex<Option<Arc<Known>>>,
 }
 
 /// The watermarks at one moment.
@@ -62,7 +64,7 @@ pub struct Known {
 impl Watermarks {
     /// Watermarks over this tap.
     pub fn new(tap: Option<String>) -> Self {
-        Self { tap, over_http: Mutex::default() }
+        Self { tap, over_http: Mutex::default(), last: Mutex::default() }
     }
 
     /// The row in which a saga's last event over HTTP is remembered.
@@ -99,7 +101,7 @@ impl Watermarks {
     ///
     /// # Errors
     /// The store cannot be read now.
-    pub async fn read(&self, escrow: &Escrow) -> Result<Known, WorkerError> {
+    pub async fn read(&self, escrow: &Escrow) -> Result<Arc<Known>, WorkerError> {
         let http = escrow.store.tap(HTTP.to_owned()).await?;
         let (tap, bindings) = match &self.tap {
             Some(name) => (Some(escrow.store.tap(name.clone()).await?), escrow.store.bindings(name.clone()).await?),
@@ -113,7 +115,14 @@ impl Watermarks {
             .newest_all()
             .filter_map(|saga| Some((saga.name.clone(), view.watermark_of(escrow, &catalog, &saga.name)?)))
             .collect();
-        Ok(Known { now, tap, bindings, by_saga })
+        let known = Arc::new(Known { now, tap, bindings, by_saga });
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&known));
+        Ok(known)
+    }
+
+    /// The watermarks as last read, at most a second ago.
+    pub fn last(&self) -> Option<Arc<Known>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -258,6 +267,35 @@ impl Worker for Pulse {
 
     fn nudged(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.escrow.nudges.armed.notified())
+    }
+}
+
+/// Says, again and again, that events over HTTP are being accepted: a silence of this is a break.
+pub struct Accepting {
+    escrow: Arc<Escrow>,
+}
+
+impl Accepting {
+    /// For this process's API.
+    pub fn new(escrow: Arc<Escrow>) -> Self {
+        Self { escrow }
+    }
+}
+
+impl Worker for Accepting {
+    fn name(&self) -> &'static str {
+        "accepting"
+    }
+
+    fn run_once(&mut self) -> BoxFuture<'_, Result<Ran, WorkerError>> {
+        Box::pin(async move {
+            self.escrow.store.accepting(HTTP.to_owned(), HTTP_PAUSE_MAX).await?;
+            Ok(Ran::Idle(Duration::from_secs(1)))
+        })
+    }
+
+    fn nudged(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
     }
 }
 
