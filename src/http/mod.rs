@@ -27,8 +27,6 @@ mod status;
 mod stream;
 mod surroundings;
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod tests;
 pub mod view;
 pub mod why;
