@@ -28,12 +28,13 @@ pub struct Expression {
     program: Arc<Program>,
     variables: BTreeSet<String>,
     steps_read: BTreeMap<String, Guard>,
+    attributes_read: BTreeMap<String, Guard>,
 }
 
-/// Whether a step is read only where its presence was asked first.
+/// Whether a step or attribute is read only where its presence was asked first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// Somewhere in the expression stands `has(steps.NAME…)`.
+    /// Somewhere in the expression stands `has(steps.NAME…)` or `has(attributes.NAME…)`.
     Has,
     Bare,
 }
@@ -71,7 +72,13 @@ impl Expression {
             .map_err(|_| "the expression cannot be parsed".to_owned())??;
         let mut reads = Reads::default();
         reads.walk(program.expression());
-        Ok(Self { source, variables: reads.variables, steps_read: reads.steps, program: Arc::new(program) })
+        Ok(Self {
+            source,
+            variables: reads.variables,
+            steps_read: reads.steps,
+            attributes_read: reads.attributes,
+            program: Arc::new(program),
+        })
     }
 
     /// As it was written.
@@ -87,6 +94,11 @@ impl Expression {
     /// The steps it reads by `steps.NAME`.
     pub fn steps_read(&self) -> &BTreeMap<String, Guard> {
         &self.steps_read
+    }
+
+    /// The attributes it reads by `attributes.NAME`.
+    pub fn attributes_read(&self) -> &BTreeMap<String, Guard> {
+        &self.attributes_read
     }
 
     /// Whether it reads anything of finished steps.
@@ -328,6 +340,7 @@ fn one_line(text: &str) -> String {
 struct Reads {
     variables: BTreeSet<String>,
     steps: BTreeMap<String, Guard>,
+    attributes: BTreeMap<String, Guard>,
 }
 
 impl Reads {
@@ -337,8 +350,8 @@ impl Reads {
                 self.variables.insert(name.clone());
             }
             Expr::Select(select) => {
-                if let Some(step) = step_name(node) {
-                    self.steps.entry(step.to_owned()).or_insert(Guard::Bare);
+                if let Some((read, name)) = self.selected(node) {
+                    read.entry(name.to_owned()).or_insert(Guard::Bare);
                 }
                 if select.test {
                     self.guard(node);
@@ -346,8 +359,8 @@ impl Reads {
                 self.walk(&select.operand);
             }
             Expr::Call(call) => {
-                if let (Some(step), true) = (indexed_step(node), call.target.is_none()) {
-                    self.steps.entry(step).or_insert(Guard::Bare);
+                if let (Some((read, name)), true) = (self.indexed(node), call.target.is_none()) {
+                    read.entry(name).or_insert(Guard::Bare);
                 }
                 call.target.iter().for_each(|target| self.walk(target));
                 call.args.iter().for_each(|argument| self.walk(argument));
@@ -380,41 +393,47 @@ impl Reads {
         }
     }
 
-    /// Marks the step under a `has(…)` as asked for.
+    /// What the top-level name `root` stands for, where its fields are kept.
+    fn of(&mut self, root: &str) -> Option<&mut BTreeMap<String, Guard>> {
+        match root {
+            "steps" => Some(&mut self.steps),
+            "attributes" => Some(&mut self.attributes),
+            _ => None,
+        }
+    }
+
+    /// `NAME` where the node is exactly `steps.NAME` or `attributes.NAME`.
+    fn selected<'n>(&mut self, node: &'n IdedExpr) -> Option<(&mut BTreeMap<String, Guard>, &'n str)> {
+        let Expr::Select(select) = &node.expr else { return None };
+        let Expr::Ident(root) = &select.operand.expr else { return None };
+        self.of(root).map(|read| (read, select.field.as_str()))
+    }
+
+    /// `NAME` where the node is exactly `steps["NAME"]` or `attributes["NAME"]`.
+    fn indexed(&mut self, node: &IdedExpr) -> Option<(&mut BTreeMap<String, Guard>, String)> {
+        let Expr::Call(call) = &node.expr else { return None };
+        let [root, key] = call.args.as_slice() else { return None };
+        let Expr::Ident(root) = &root.expr else { return None };
+        match &key.expr {
+            Expr::Literal(cel::common::ast::LiteralValue::String(text)) => {
+                self.of(root).map(|read| (read, text.inner().to_owned()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Marks what stands under a `has(…)` as asked for.
     fn guard(&mut self, node: &IdedExpr) {
         let mut at = node;
         loop {
-            if let Some(step) = step_name(at) {
-                self.steps.insert(step.to_owned(), Guard::Has);
+            if let Some((read, name)) = self.selected(at) {
+                read.insert(name.to_owned(), Guard::Has);
             }
             match &at.expr {
                 Expr::Select(select) => at = &select.operand,
                 _ => return,
             }
         }
-    }
-}
-
-/// `NAME` where the node is exactly `steps.NAME`.
-fn step_name(node: &IdedExpr) -> Option<&str> {
-    match &node.expr {
-        Expr::Select(select) => match &select.operand.expr {
-            Expr::Ident(root) if root == "steps" => Some(&select.field),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// `NAME` where the node is exactly `steps["NAME"]`.
-fn indexed_step(node: &IdedExpr) -> Option<String> {
-    let Expr::Call(call) = &node.expr else { return None };
-    match call.args.as_slice() {
-        [root, key] if matches!(&root.expr, Expr::Ident(name) if name == "steps") => match &key.expr {
-            Expr::Literal(cel::common::ast::LiteralValue::String(text)) => Some(text.inner().to_owned()),
-            _ => None,
-        },
-        _ => None,
     }
 }
 
@@ -472,6 +491,11 @@ mod tests {
         assert_eq!(
             reads("has(steps.payment.event) ? steps.payment.event.x : steps['gift'].at"),
             BTreeMap::from([("payment".to_owned(), Guard::Has), ("gift".to_owned(), Guard::Bare)])
+        );
+        let attributes = Expression::compile("attributes.gift == true && has(attributes.size)").unwrap();
+        assert_eq!(
+            *attributes.attributes_read(),
+            BTreeMap::from([("gift".to_owned(), Guard::Bare), ("size".to_owned(), Guard::Has)])
         );
         let all = Expression::compile("body.items.all(i, i.n > 0)").unwrap();
         assert_eq!(all.variables().iter().map(String::as_str).collect::<Vec<_>>(), ["body"]);

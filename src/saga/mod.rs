@@ -9,4 +9,6 @@ pub mod journal;
 pub mod machine;
 pub mod order;
 pub mod outgoing;
+pub mod parse;
+pub mod schema;
 pub mod time;

@@ -1,0 +1,107 @@
+//! What the author probably meant: the nearest known word, and the characters YAML takes for its own.
+//!
+//! A hint is a guess and says so by its wording; it never changes what is accepted.
+
+use serde_saphyr::granit_parser::ErrorKind;
+
+/// The word of `known` that `wrong` is most likely a misspelling of.
+pub(super) fn nearest<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let folded = fold(wrong);
+    known
+        .into_iter()
+        .map(|word| (strsim::osa_distance(&folded, &fold(word)), word))
+        .filter(|(distance, word)| *distance <= word.chars().count().max(folded.chars().count()).div_ceil(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// ``did you mean `word`?`` for the nearest known word.
+pub(super) fn did_you_mean<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
+    nearest(wrong, known).map(|word| format!("did you mean `{word}`?"))
+}
+
+/// Upper and lower case, dashes and underscores are the usual slips.
+fn fold(word: &str) -> String {
+    word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).take(64).collect()
+}
+
+/// `text` as YAML takes it literally.
+pub(super) fn quoted(text: &str) -> String {
+    if text.contains('\'') && !text.contains(['"', '\\']) {
+        format!("\"{text}\"")
+    } else {
+        format!("'{}'", text.replace('\'', "''"))
+    }
+}
+
+/// A list of words as prose: `a`, `b` or `c`.
+pub(super) fn any_of<'k>(words: impl IntoIterator<Item = &'k str>) -> String {
+    let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// From `at` to the end of its line, without a trailing comment or space.
+pub(super) fn rest_of_line(source: &str, at: usize) -> &str {
+    let line = source.get(at..).unwrap_or_default().lines().next().unwrap_or_default();
+    line.split(" #").next().unwrap_or_default().trim()
+}
+
+/// What to do about a value that is missing, when a comment may have swallowed it.
+pub(super) fn about_missing_value(source: &str, at: usize) -> Option<String> {
+    let rest = source.get(at..).unwrap_or_default().lines().next().unwrap_or_default();
+    let before = source.get(..at).unwrap_or_default().lines().next_back().unwrap_or_default();
+    let comment = rest.trim_start_matches([':', ' ', '\t']).strip_prefix('#').or_else(|| {
+        before.rsplit_once('#').filter(|(head, _)| head.ends_with([':', '-', ' ', '\t'])).map(|(_, comment)| comment)
+    })?;
+    Some(format!("YAML reads an unquoted `#` as a comment; write {}", quoted(&format!("#{comment}"))))
+}
+
+/// What to do about text the parser refuses at byte `at`.
+pub(super) fn about_syntax(source: &str, at: usize, kind: &ErrorKind) -> Option<String> {
+    let start = source.get(..at)?.rfind('\n').map_or(0, |before| before + 1);
+    let line = source[start..].lines().next().unwrap_or_default();
+    let above = source[..start].lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    if matches!(kind, ErrorKind::TabInIndentation | ErrorKind::TabInBlockIndentation | ErrorKind::TabNotAllowed) {
+        return Some("indent with spaces; YAML refuses tabs there".to_owned());
+    }
+    [line, above].into_iter().find_map(|line| about_value(line).or_else(|| about_missing_space(line)))
+}
+
+/// `key:value` is one word to YAML.
+pub(super) fn about_missing_space(line: &str) -> Option<String> {
+    let line = line.trim().trim_start_matches("- ");
+    let (key, value) = line.split_once(':')?;
+    let is_key = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    (is_key && !value.is_empty() && !value.starts_with([' ', '/']))
+        .then(|| format!("put a space after the colon: `{key}: {}`", value.trim()))
+}
+
+/// A value that begins with, or contains, what YAML takes for syntax.
+fn about_value(line: &str) -> Option<String> {
+    let item = line.trim().strip_prefix("- ").unwrap_or(line.trim());
+    let value = match item.split_once(": ") {
+        Some((key, value)) if !key.contains(['"', '\'', '{', '[']) => value.trim(),
+        _ => item,
+    };
+    let first = value.chars().next()?;
+    let why = match first {
+        '{' if value.starts_with("{{") => "`{{`",
+        '[' if !value.ends_with(']') => "`[`",
+        '{' if !value.ends_with('}') => "`{`",
+        '*' => "`*`",
+        '&' => "`&`",
+        '!' => "`!`",
+        '%' => "`%`",
+        '@' => "`@`",
+        '`' => "a backtick",
+        '"' | '\'' if value.len() > 1 && !value.ends_with(first) => "a quote",
+        '"' | '\'' => return None,
+        _ if value != item && value.contains(": ") => "`: `",
+        _ => return None,
+    };
+    Some(format!("YAML gives {why} a meaning of its own; put the whole value into quotes: {}", quoted(value)))
+}
