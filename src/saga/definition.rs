@@ -351,6 +351,18 @@ impl Saga {
         found
     }
 
+    /// Every step that `step` comes after, directly or through others.
+    pub fn ancestors(&self, step: StepIx) -> BTreeSet<StepIx> {
+        let mut found = BTreeSet::new();
+        let mut fresh = self.steps[step].after.clone();
+        while let Some(at) = fresh.pop() {
+            if found.insert(at) {
+                fresh.extend(&self.steps[at].after);
+            }
+        }
+        found
+    }
+
     /// The names of the events that close `step` well.
     pub fn awaited(&self, step: StepIx) -> Vec<String> {
         names(&self.steps[step].done)

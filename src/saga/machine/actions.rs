@@ -3,12 +3,13 @@
 //! Each action is journaled with who asked and why, also on unproven orders: a person answers for it. One that does not fit
 //! where the order stands changes nothing and says what stands against it.
 
-use crate::saga::definition::StepIx;
+use crate::saga::definition::{OnTimeout, StepIx};
 use crate::saga::input::{Action, Command, Misfit};
 use crate::saga::journal::Kind;
 use crate::saga::order::{Cause, Need, Skipped, Status, StepStatus, StuckReason, TurnPhase};
 use crate::saga::time::Span;
 
+use super::turning::WITHHELD;
 use super::{Machine, Note, ResultOf};
 
 impl Machine<'_> {
@@ -16,14 +17,6 @@ impl Machine<'_> {
         let ended = self.order.life.status.is_ended();
         if ended && command.action != Action::Note {
             return Err(self.misfit(command.action, "is ended"));
-        }
-        let sends = matches!(command.action, Action::Retry | Action::Compensate | Action::Release);
-        if sends && self.observes() {
-            return Err(Misfit(format!(
-                "`{}` would send something, and saga {} is in mode observe",
-                command.action.word(),
-                self.saga.name
-            )));
         }
         match command.action {
             Action::Retry => self.act_retry(command)?,
@@ -44,6 +37,15 @@ impl Machine<'_> {
         Ok(ResultOf::Applied)
     }
 
+    /// In mode `observe` nothing is sent, not by a person either (rule 9).
+    fn may_send(&self, action: Action) -> Result<(), Misfit> {
+        if self.observes() {
+            let why = "would be sent something, and its saga is in mode observe";
+            return Err(self.misfit(action, why));
+        }
+        Ok(())
+    }
+
     fn misfit(&self, action: Action, why: &str) -> Misfit {
         let key = &self.order.key;
         Misfit(format!("`{}` does not fit: order {key} {why} ({})", action.word(), self.order.life.status.word()))
@@ -60,6 +62,7 @@ impl Machine<'_> {
             return Ok(step);
         }
         let mut steps: Vec<StepIx> = self.order.life.needs.iter().filter_map(|need| need.step).collect();
+        steps.sort_unstable();
         steps.dedup();
         match steps.as_slice() {
             [only] => Ok(*only),
@@ -68,39 +71,27 @@ impl Machine<'_> {
         }
     }
 
-    /// A stuck step is re-sent and waits anew; a stuck compensation is sent again in the same round.
+    /// A stuck step is re-sent and waits anew; a stuck compensation is sent again in the same round; a template that failed is
+    /// rendered again.
     fn act_retry(&mut self, command: &Command) -> Result<(), Misfit> {
         let step = self.step_in_need(command)?;
-        if self.has_need(StuckReason::TemplateFailed, Some(step)) {
-            self.resolve(step);
-            return Ok(());
-        }
+        let template_failed = self.has_need(StuckReason::TemplateFailed, Some(step));
         match self.status_of(step) {
+            StepStatus::Pending if template_failed => self.resolve(step),
             StepStatus::TimedOut | StepStatus::Failed if !self.order.has_turned() => {
-                if self.saga.steps[step].retry.is_none() {
-                    let why = ", and its definition names no retry; `extend` waits longer without sending";
-                    return Err(self.step_misfit(Action::Retry, step, why));
-                }
-                if self.order.steps[step].opened_by.is_none() {
-                    return Err(self.step_misfit(
-                        Action::Retry,
-                        step,
-                        ", and no message opened it that could be sent again",
-                    ));
-                }
-                self.withdraw_turn(step);
-                self.wait_again(step);
-                let deadline = self.order.steps[step].deadline;
-                self.send_retry(step);
-                self.step(step).deadline = deadline;
-                Ok(())
+                self.may_send(Action::Retry)?;
+                self.resend(step)?;
+            }
+            StepStatus::Done | StepStatus::TimedOut | StepStatus::Skipped if template_failed => {
+                self.may_send(Action::Retry)?;
+                self.resolve(step);
             }
             StepStatus::CompensationFailed => {
+                self.may_send(Action::Retry)?;
                 self.resolve(step);
                 if let Err(error) = self.ask_again(step) {
                     self.need(StuckReason::TemplateFailed, Some(step), Some(error));
                 }
-                Ok(())
             }
             StepStatus::Pending
             | StepStatus::Waiting
@@ -109,8 +100,28 @@ impl Machine<'_> {
             | StepStatus::TimedOut
             | StepStatus::Skipped
             | StepStatus::Compensating
-            | StepStatus::Compensated => Err(self.step_misfit(Action::Retry, step, "")),
+            | StepStatus::Compensated => return Err(self.step_misfit(Action::Retry, step, "")),
         }
+        Ok(())
+    }
+
+    /// Sends the message that opened the step once more; it waits with a fresh `within`.
+    fn resend(&mut self, step: StepIx) -> Result<(), Misfit> {
+        if self.saga.steps[step].retry.is_none() {
+            let why = ", and its definition names no retry; `extend` waits longer without sending";
+            return Err(self.step_misfit(Action::Retry, step, why));
+        }
+        if self.order.steps[step].opened_by.is_none() {
+            let why = ", and no message opened it that could be sent again";
+            return Err(self.step_misfit(Action::Retry, step, why));
+        }
+        if self.wait_again(step) {
+            self.withdraw_turn(step);
+            let deadline = self.order.steps[step].deadline;
+            self.send_retry(step);
+            self.step(step).deadline = deadline;
+        }
+        Ok(())
     }
 
     /// The step is not expected any more; a compensation is not either: a person has seen to it.
@@ -157,18 +168,15 @@ impl Machine<'_> {
         let overdue = self.has_need(StuckReason::CompensationOverdue, Some(step));
         match self.status_of(step) {
             StepStatus::Waiting | StepStatus::Compensating => {
-                let deadline = self.order.steps[step].deadline.unwrap_or(now).max(now);
-                self.step(step).deadline = Some(deadline + by);
+                let state = self.step(step);
+                if state.deadline.is_none() && state.awaiting.is_none() {
+                    return Err(self.step_misfit(command.action, step, ", and has no deadline"));
+                }
+                state.deadline = Some(state.deadline.unwrap_or(now).max(now) + by);
             }
             StepStatus::TimedOut if !self.order.has_turned() => {
+                self.wait_until(step, Some(now + by));
                 self.withdraw_turn(step);
-                self.resolve(step);
-                let state = self.step(step);
-                state.status = StepStatus::Waiting;
-                state.closed_at = None;
-                state.withheld = false;
-                state.live = false;
-                state.deadline = Some(now + by);
             }
             StepStatus::CompensationFailed if overdue => {
                 self.resolve(step);
@@ -188,6 +196,7 @@ impl Machine<'_> {
     }
 
     fn act_compensate(&mut self, command: &Command) -> Result<(), Misfit> {
+        self.may_send(Action::Compensate)?;
         if self.order.has_turned() {
             return Err(self.misfit(Action::Compensate, "is on its way back already"));
         }
@@ -198,59 +207,73 @@ impl Machine<'_> {
         Ok(())
     }
 
+    /// What is withheld and meant by the command: of one step, or all of it.
+    fn withheld_needs(&self, command: &Command) -> Vec<Need> {
+        let turned = self.order.has_turned();
+        let meant = |need: &&Need| {
+            let named = command.step.is_none() || need.step == command.step || (turned && need.step.is_none());
+            named && WITHHELD.contains(&need.reason)
+        };
+        self.order.life.needs.iter().filter(meant).cloned().collect()
+    }
+
     /// Held or unproven: decided anew, and a person vouches for it.
     fn act_release(&mut self, command: &Command) -> Result<(), Misfit> {
-        let held = |need: &Need| {
-            let reason = matches!(need.reason, StuckReason::Held | StuckReason::Unproven | StuckReason::Observe);
-            reason && (command.step.is_none() || need.step == command.step || need.step.is_none())
-        };
-        let needs: Vec<Need> = self.order.life.needs.iter().filter(|need| held(need)).cloned().collect();
+        let needs = self.withheld_needs(command);
         if needs.is_empty() {
             return Err(self.misfit(Action::Release, "is neither held nor unproven nor withheld in mode observe"));
         }
+        self.may_send(Action::Release)?;
         self.order.life.needs.retain(|need| !needs.contains(need));
-        if self.order.has_turned() {
-            if let Some(turn) = &mut self.order.life.turn {
-                turn.vouched = true;
-            }
+        if let Some(turn) = self.order.life.turn.as_mut().filter(|turn| matches!(turn.phase, TurnPhase::Turned(_))) {
+            turn.vouched = true;
             return Ok(());
         }
-        let withheld = self.order.life.turn.clone().filter(|turn| turn.phase == TurnPhase::Withheld);
-        if let Some(turn) = withheld {
-            self.decide_turn(turn.cause, true);
-            return Ok(());
-        }
-        for step in needs.into_iter().filter_map(|need| need.step) {
-            self.step(step).withheld = false;
-            self.wait_again(step);
-            let deadline = self.order.steps[step].deadline;
-            self.send_retry(step);
-            if self.order.steps[step].awaiting.is_none() {
-                self.step(step).deadline = deadline;
+        for need in needs {
+            if !self.order.has_turned() {
+                self.decide_anew(need.step);
             }
         }
         Ok(())
     }
 
+    fn decide_anew(&mut self, step: Option<StepIx>) {
+        let Some(step) = step else {
+            self.decide_turn(Cause::Cancelled, true);
+            return;
+        };
+        if self.status_of(step) == StepStatus::Failed {
+            self.decide_turn(Cause::Failed(step), true);
+        } else if self.can_retry(step) {
+            if self.wait_again(step) {
+                self.withdraw_turn(step);
+                self.send_retry(step);
+            }
+        } else if self.saga.steps[step].on_timeout == OnTimeout::Compensate {
+            self.decide_turn(Cause::TimedOut(step), true);
+        } else {
+            self.need(StuckReason::TimedOut, Some(step), None);
+        }
+    }
+
     /// What was withheld is left as `alert` would leave it.
     fn act_drop(&mut self, command: &Command) -> Result<(), Misfit> {
-        let withheld = [StuckReason::Held, StuckReason::Unproven, StuckReason::Observe];
-        let fits =
-            |need: &Need| withheld.contains(&need.reason) && (command.step.is_none() || need.step == command.step);
-        if self.order.has_turned() || !self.order.life.needs.iter().any(fits) {
+        let needs = self.withheld_needs(command);
+        if self.order.has_turned() || needs.is_empty() {
             return Err(self.misfit(Action::Drop, "has nothing that is held, unproven or withheld before turning back"));
         }
-        let dropped: Vec<Need> = self.order.life.needs.iter().filter(|need| fits(need)).cloned().collect();
-        self.order.life.needs.retain(|need| !dropped.contains(need));
-        let cancelled = self.order.life.turn.take().is_some_and(|turn| turn.cause == Cause::Cancelled);
-        if cancelled {
-            self.order.life.cancelled = None;
-        }
-        for step in dropped.into_iter().filter_map(|need| need.step) {
+        self.order.life.needs.retain(|need| !needs.contains(need));
+        for need in needs {
+            let Some(step) = need.step else {
+                self.order.life.cancelled = None;
+                continue;
+            };
             self.step(step).withheld = false;
-            let reason =
-                if self.status_of(step) == StepStatus::Failed { StuckReason::Failed } else { StuckReason::TimedOut };
-            self.need(reason, Some(step), None);
+            let failed = self.status_of(step) == StepStatus::Failed;
+            self.need(if failed { StuckReason::Failed } else { StuckReason::TimedOut }, Some(step), None);
+        }
+        if self.order.life.turn.as_ref().is_some_and(|turn| turn.phase == TurnPhase::Withheld) {
+            self.choose_turn();
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::saga::definition::{Publish, StepIx};
 use crate::saga::input::Event;
 use crate::saga::journal::Kind;
-use crate::saga::order::{Cause, Skipped, Status, StepStatus, StuckReason};
+use crate::saga::order::{Cause, Skipped, Status, StepStatus, StuckReason, Unproven};
 use crate::saga::outgoing::{Content, EXCHANGE, derived_id};
 
 use super::{Machine, Note};
@@ -113,74 +113,81 @@ impl Machine<'_> {
         }
     }
 
-    /// Rules 8 and 9 also hold for an order that is already on its way back.
+    /// Rules 8 and 9 also hold for an order that is already on its way back. What was withheld in mode `observe` stays so until a
+    /// person releases it, also when the mode changes meanwhile.
     fn holds_back(&mut self, step: StepIx) -> bool {
-        let vouched = self.order.life.turn.as_ref().is_some_and(|turn| turn.vouched);
-        let unproven = self.unproven();
-        let (reason, note) = if self.observes() {
+        if self.has_need(StuckReason::Observe, None) {
+            return true;
+        }
+        let unproven = self.doubts_about_undoing();
+        let (reason, kind, note) = if self.observes() {
             let would_send = self.compensations_to_ask();
-            (StuckReason::Observe, Note { would_send, ..Note::default() })
-        } else if !unproven.is_empty() && !vouched {
-            (StuckReason::Unproven, Note { unproven, ..Note::named("compensations_held_back") })
-        } else {
+            (StuckReason::Observe, Kind::WouldSend, Note { would_send, ..Note::default() })
+        } else if unproven.is_empty() {
             return false;
+        } else {
+            (StuckReason::Unproven, Kind::Deadline, Note { unproven, ..Note::named("compensations_held_back") })
         };
         if !self.has_need(reason, None) {
             self.need(reason, None, None);
-            let kind = if reason == StuckReason::Observe { Kind::WouldSend } else { Kind::Deadline };
             self.record(kind, note.about(step));
         }
         true
     }
 
+    /// What keeps this order from asking for compensations, unless a person answered for it.
+    fn doubts_about_undoing(&self) -> Vec<Unproven> {
+        let vouched = self.order.life.turn.as_ref().is_some_and(|turn| turn.vouched);
+        if vouched { Vec::new() } else { self.unproven() }
+    }
+
     /// Begins the next round: renders and sends, or only watches where the services undo by themselves.
     fn ask(&mut self, step: StepIx) -> Result<(), String> {
-        let Some(undo) = self.saga.steps[step].compensation.clone() else { return Ok(()) };
-        let round = self.order.steps[step].undo.round + 1;
-        let key = match &undo.publish {
-            Some(publish) => Some(self.send_compensation(step, publish, round)?),
-            None => None,
+        let before = self.order.steps[step].undo.clone();
+        let undo = &mut self.step(step).undo;
+        undo.round += 1;
+        undo.attempts = 0;
+        undo.confirmed_at = None;
+        self.send_round(step).inspect_err(|_| self.step(step).undo = before)
+    }
+
+    /// Sends the open round again, under the same message id.
+    pub(super) fn ask_again(&mut self, step: StepIx) -> Result<(), String> {
+        self.send_round(step)
+    }
+
+    fn send_round(&mut self, step: StepIx) -> Result<(), String> {
+        let Some(undo) = self.saga.steps[step].compensation.as_ref() else { return Ok(()) };
+        let unsent = self.order.steps[step].undo.attempts;
+        // The templates see which sending it is.
+        self.step(step).undo.attempts += 1;
+        let sent = undo.publish.as_ref().map(|publish| self.send_compensation(step, publish)).transpose();
+        let key = match sent {
+            Ok(key) => key,
+            Err(error) => {
+                self.step(step).undo.attempts = unsent;
+                return Err(error);
+            }
         };
         let deadline = self.with.now + undo.patience();
         let state = self.step(step);
         state.status = StepStatus::Compensating;
-        state.undo.round = round;
-        state.undo.attempts = 1;
-        state.undo.confirmed_at = None;
         state.awaiting = key;
         state.deadline = if key.is_some() { None } else { Some(deadline) };
         Ok(())
     }
 
-    /// Sends the open round again, under the same message id.
-    pub(super) fn ask_again(&mut self, step: StepIx) -> Result<(), String> {
-        let Some(undo) = self.saga.steps[step].compensation.clone() else { return Ok(()) };
-        let round = self.order.steps[step].undo.round;
-        if let Some(publish) = &undo.publish {
-            let key = self.send_compensation(step, publish, round)?;
-            let state = self.step(step);
-            state.awaiting = Some(key);
-            state.deadline = None;
-        } else {
-            let deadline = self.with.now + undo.patience();
-            self.step(step).deadline = Some(deadline);
-        }
-        let state = self.step(step);
-        state.status = StepStatus::Compensating;
-        state.undo.attempts += 1;
-        Ok(())
-    }
-
-    fn send_compensation(&mut self, step: StepIx, publish: &Publish, round: u32) -> Result<uuid::Uuid, String> {
+    fn send_compensation(&mut self, step: StepIx, publish: &Publish) -> Result<uuid::Uuid, String> {
         let key = &self.order.key;
         let name = &self.saga.steps[step].name;
-        let id = derived_id(&[&key.saga, &key.order_id, name, "compensation", &round.to_string()]).to_string();
+        let round = self.order.steps[step].undo.round.to_string();
+        let id = derived_id(&[&key.saga, &key.order_id, name, "compensation", &round]).to_string();
         let content = self.compensation_content(step, publish, &id)?;
         Ok(self.send(id, content))
     }
 
     fn compensation_content(&self, step: StepIx, publish: &Publish, id: &str) -> Result<Content, String> {
-        let scope = self.scope(Some(step), &every_variable());
+        let scope = self.scope(step);
         let render_all = |templates: &[(String, crate::saga::expression::Template)]| {
             templates
                 .iter()
@@ -290,14 +297,21 @@ impl Machine<'_> {
         let again = undo.is_some_and(|undo| {
             undo.publish.is_some() && undo.retry.as_ref().is_some_and(|cadence| attempts <= cadence.times)
         });
-        let vouched = self.order.life.turn.as_ref().is_some_and(|turn| turn.vouched);
-        let may_send = !self.observes() && (vouched || self.unproven().is_empty());
-        let name = self.compensation_event(step);
-        if again && may_send && self.ask_again(step).is_ok() {
-            return self.conclude(Kind::Compensation, Note::named(name).about(step).because("sent again"));
+        let note = Note::named(self.compensation_event(step)).about(step);
+        let unproven = if again { self.doubts_about_undoing() } else { Vec::new() };
+        if again && self.observes() {
+            self.would_send = vec![format!("{} for {}", self.compensation_event(step), self.saga.steps[step].name)];
+        } else if again && unproven.is_empty() {
+            return match self.ask_again(step) {
+                Ok(()) => self.conclude(Kind::Compensation, note.because("sent again")),
+                Err(error) => {
+                    self.compensation_fails(step, StuckReason::TemplateFailed, Some(error));
+                    self.conclude(Kind::Deadline, note);
+                }
+            };
         }
         self.compensation_fails(step, StuckReason::CompensationOverdue, None);
-        self.conclude(Kind::Deadline, Note::named(name).about(step));
+        self.conclude(Kind::Deadline, Note { unproven, ..note });
     }
 
     /// An ended order has something to undo after all.
@@ -305,8 +319,4 @@ impl Machine<'_> {
         self.order.life.ended_at = None;
         self.order.life.status = Status::Compensating;
     }
-}
-
-fn every_variable() -> std::collections::BTreeSet<String> {
-    super::tellings::SCOPE_NAMES.iter().map(|name| (*name).to_owned()).collect()
 }

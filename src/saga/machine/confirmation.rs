@@ -53,7 +53,8 @@ impl Machine<'_> {
                 let wait = wait_after_sending(&undo, self.order.steps[step].undo.attempts);
                 let state = self.step(step);
                 state.undo.confirmed_at = Some(now);
-                state.deadline = Some(now + wait);
+                // A person may have given it longer meanwhile.
+                state.deadline = Some(state.deadline.map_or(now + wait, |extended| extended.max(now + wait)));
             }
             Verdict::Unroutable(why) => {
                 self.compensation_fails(step, StuckReason::CompensationUnroutable, Some(why.clone()));

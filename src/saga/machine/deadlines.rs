@@ -27,7 +27,7 @@ impl Machine<'_> {
                 DueItem::Step(step) if self.status_of(step) == StepStatus::Compensating => {
                     self.compensation_overdue(step);
                 }
-                DueItem::Step(step) => self.overdue(step, false),
+                DueItem::Step(step) => self.overdue(step),
                 DueItem::Order => self.order_overdue(),
             }
         }
@@ -47,49 +47,48 @@ impl Machine<'_> {
 
     fn turn_is_due(&mut self) {
         let Some(turn) = self.order.life.turn.clone() else { return };
-        let unproven = self.decide_turn(turn.cause, turn.vouched);
+        let unproven = self.decide_turn(turn.cause, false);
         let note = Note { unproven, ..Note::named("turning_back").because(turn.reason) };
         self.conclude(Kind::Deadline, note);
     }
 
     /// A waiting step did not report back: retries first, if any are left; then it is timed out (rule 10).
-    pub(super) fn overdue(&mut self, step: StepIx, vouched: bool) {
+    fn overdue(&mut self, step: StepIx) {
         if self.can_retry(step) {
-            return self.overdue_with_retries(step, vouched);
+            return self.overdue_with_retries(step);
         }
         self.time_out(step);
-        let mut unproven = Vec::new();
-        if !self.order.has_turned() {
-            unproven = self.on_timeout(step, vouched);
+        let unproven = if self.order.has_turned() { Vec::new() } else { self.on_timeout(step) };
+        let mut note = Note { unproven, ..Note::named(self.saga.steps[step].name.clone()).about(step) };
+        if self.has_need(StuckReason::Held, Some(step)) {
+            note = note.because("held by the brake");
         }
-        let name = self.saga.steps[step].name.clone();
-        self.conclude(Kind::Deadline, Note { unproven, ..Note::named(name).about(step) });
+        self.conclude(Kind::Deadline, note);
     }
 
-    fn can_retry(&self, step: StepIx) -> bool {
+    pub(super) fn can_retry(&self, step: StepIx) -> bool {
         let state = &self.order.steps[step];
         let left = self.saga.steps[step].retry.as_ref().is_some_and(|retry| state.attempts < retry.cadence.times);
         left && state.opened_by.is_some() && !self.order.has_turned()
     }
 
-    fn overdue_with_retries(&mut self, step: StepIx, vouched: bool) {
-        let name = self.saga.steps[step].name.clone();
+    fn overdue_with_retries(&mut self, step: StepIx) {
+        let note = Note::named(self.saga.steps[step].name.clone()).about(step);
         if self.observes() {
-            let would = self.retry_in_words(step);
+            let would_send = vec![self.retry_in_words(step)];
             self.step(step).attempts += 1;
             self.arm_next_retry(step);
-            let note = Note { would_send: vec![would], ..Note::named(name).about(step) };
-            return self.conclude(Kind::WouldSend, note);
+            return self.conclude(Kind::WouldSend, Note { would_send, ..note });
         }
         let unproven = self.unproven_about(step);
-        if !unproven.is_empty() && !vouched {
+        if !unproven.is_empty() {
             self.time_out(step);
             self.step(step).withheld = true;
             self.need(StuckReason::Unproven, Some(step), None);
-            return self.conclude(Kind::Deadline, Note { unproven, ..Note::named(name).about(step) });
+            return self.conclude(Kind::Deadline, Note { unproven, ..note });
         }
         self.send_retry(step);
-        self.conclude(Kind::Retry, Note::named(name).about(step));
+        self.conclude(Kind::Retry, note);
     }
 
     fn time_out(&mut self, step: StepIx) {
@@ -102,7 +101,7 @@ impl Machine<'_> {
         self.tell(Telling::TimedOut, Some(step));
     }
 
-    fn on_timeout(&mut self, step: StepIx, vouched: bool) -> Vec<Unproven> {
+    fn on_timeout(&mut self, step: StepIx) -> Vec<Unproven> {
         match self.saga.steps[step].on_timeout {
             OnTimeout::Skip => {
                 let state = self.step(step);
@@ -116,7 +115,7 @@ impl Machine<'_> {
                 self.need(StuckReason::TimedOut, Some(step), None);
                 unproven
             }
-            OnTimeout::Compensate => self.decide_turn(Cause::TimedOut(step), vouched),
+            OnTimeout::Compensate => self.decide_turn(Cause::TimedOut(step), false),
         }
     }
 
@@ -166,6 +165,7 @@ impl Machine<'_> {
         if never_opened {
             self.order.life.closed_because = Some("never_opened".to_owned());
             self.order.life.turn = None;
+            self.withdrawn = true;
             self.end(Status::Closed);
             return self.record(Kind::Deadline, Note::named("never_opened"));
         }

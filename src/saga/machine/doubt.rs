@@ -5,7 +5,8 @@
 //! here, each time anew.
 
 use crate::saga::definition::{Saga, StepIx};
-use crate::saga::order::{Cause, Doubt, DoubtKind, Order, Skipped, StepStatus, StuckReason, TurnPhase, Unproven};
+use crate::saga::order::{Doubt, DoubtKind, Order, Skipped, StepStatus, StuckReason, TurnPhase, Unproven};
+use crate::saga::time::Moment;
 
 use super::{Machine, Note, ResultOf};
 
@@ -91,31 +92,38 @@ impl Machine<'_> {
         for step in 0..self.order.steps.len() {
             if self.order.steps[step].withheld && self.status_of(step) == StepStatus::TimedOut {
                 self.wait_again(step);
+            } else {
+                self.step(step).withheld = false;
             }
         }
-        let now = self.with.now;
-        if let Some(turn) = &mut self.order.life.turn
-            && turn.phase == TurnPhase::Withheld
-        {
-            match turn.cause {
-                Cause::Failed(_) | Cause::Cancelled | Cause::Command => turn.phase = TurnPhase::Due(now),
-                Cause::TimedOut(step) => self.withdraw_turn(step),
+        if self.order.life.turn.as_ref().is_some_and(|turn| turn.phase == TurnPhase::Withheld) {
+            self.choose_turn();
+        }
+    }
+
+    /// The step waits anew, with a fresh `within`; `false` if that cannot be said, and a person is needed.
+    pub(super) fn wait_again(&mut self, step: StepIx) -> bool {
+        match self.fresh_deadline(step) {
+            Ok(deadline) => {
+                self.wait_until(step, deadline);
+                true
+            }
+            Err(error) => {
+                self.need(StuckReason::TemplateFailed, Some(step), Some(error));
+                false
             }
         }
     }
 
-    /// The step waits anew, with a fresh `within`.
-    pub(super) fn wait_again(&mut self, step: StepIx) {
-        let deadline = match self.fresh_deadline(step) {
-            Ok(deadline) => deadline,
-            Err(error) => return self.need(StuckReason::TemplateFailed, Some(step), Some(error)),
-        };
+    pub(super) fn wait_until(&mut self, step: StepIx, deadline: Option<Moment>) {
         self.resolve(step);
         let state = self.step(step);
         state.status = StepStatus::Waiting;
         state.closed_at = None;
         state.deadline = deadline;
+        state.failure = None;
         state.withheld = false;
+        state.late = false;
         state.live = false;
     }
 

@@ -7,7 +7,7 @@
 use crate::saga::definition::{Late, OnFailure, Role, StepIx, Telling};
 use crate::saga::input::Event;
 use crate::saga::journal::{AttributeChange, Kind, attribute_hash};
-use crate::saga::order::{Attribute, Cause, Sighting, Status, StepStatus, StuckReason, TurnPhase};
+use crate::saga::order::{Attribute, Cause, Sighting, Status, StepState, StepStatus, StuckReason};
 use crate::saga::time::Span;
 
 use super::{Machine, Note, ResultOf};
@@ -38,7 +38,13 @@ impl Machine<'_> {
             event.roles.iter().map(|role| self.role(*role, event)).collect()
         };
         let kind = overall(&kinds);
-        self.conclude(kind, Note { name: Some(event.name.clone()), event: Some(event), ..Note::default() });
+        let mut note = Note { name: Some(event.name.clone()), event: Some(event), ..Note::default() };
+        match (kind, self.winner_over(event)) {
+            (Kind::Conflict, winner) => note.reason = winner.as_deref().map(lost_against),
+            (_, Some(winner)) if kinds.contains(&Kind::Conflict) => self.lost.push((event.name.clone(), winner)),
+            (_, _) => {}
+        }
+        self.conclude(kind, note);
         if kind == Kind::Late { ResultOf::Late } else { ResultOf::Applied }
     }
 
@@ -57,11 +63,26 @@ impl Machine<'_> {
         Sighting { sequence: self.sequence(), name: event.name.clone(), at: self.with.now }
     }
 
+    /// The `done` event that `event` lost against, where it says that a step failed.
+    fn winner_over(&self, event: &Event) -> Option<String> {
+        event.roles.iter().find_map(|role| match role {
+            Role::Failed(step) if self.status_of(*step) == StepStatus::Done => {
+                Some(self.order.steps[*step].event.as_ref()?.name.clone())
+            }
+            Role::Failed(_)
+            | Role::Done(_)
+            | Role::When(_)
+            | Role::CompensationDone(_)
+            | Role::CompensationFailed(_)
+            | Role::Cancel => None,
+        })
+    }
+
     /// Attributes come from the root step's event, else from the first step of the file that has them.
     fn keep_attributes(&mut self, event: &Event) {
         let ranks = event.roles.iter().filter_map(|role| match role {
             Role::Done(step) if self.saga.is_root(*step) => Some(0),
-            Role::Done(step) => Some(1 + u32::try_from(*step).unwrap_or(u32::MAX - 1)),
+            Role::Done(step) => Some(rank_of(*step)),
             Role::Failed(_)
             | Role::When(_)
             | Role::CompensationDone(_)
@@ -88,11 +109,11 @@ impl Machine<'_> {
             return Kind::Repeated;
         }
         let status = self.status_of(step);
-        if !counted && self.order.steps[step].event.is_some() && status == StepStatus::Done {
-            self.step(step).undo.dones += 1;
-            return self.repeated_done(step);
-        }
         self.step(step).undo.dones += 1;
+        if !counted && status == StepStatus::Done {
+            // Charged twice? A round must undo it too (rules 2, 12).
+            return Kind::Repeated;
+        }
         if self.order.has_turned() {
             return self.done_after_turning(step, event);
         }
@@ -113,8 +134,10 @@ impl Machine<'_> {
             StepStatus::Pending => {
                 // A root opens with the order: being closed by its first event is not early.
                 let early = !(self.saga.is_root(step) && self.order.sequence == 0);
+                let failure = self.order.steps[step].failure.take();
                 self.close_done(step, event);
                 self.step(step).early = early;
+                self.lost.extend(failure.map(|failure| (failure.name, event.name.clone())));
                 Kind::Event
             }
             StepStatus::Waiting => {
@@ -134,15 +157,6 @@ impl Machine<'_> {
         }
     }
 
-    /// Another message for a step already done (charged twice?): a later round must undo it too (rules 2, 12).
-    fn repeated_done(&mut self, step: StepIx) -> Kind {
-        if self.order.has_turned() && self.order.life.status.is_ended() && self.undoable(step) {
-            self.reopen_for_undoing();
-            return Kind::Late;
-        }
-        Kind::Repeated
-    }
-
     fn close_done(&mut self, step: StepIx, event: &Event) {
         let (sighting, live, now) = (self.sighting(event), self.live, self.with.now);
         let state = self.step(step);
@@ -155,6 +169,8 @@ impl Machine<'_> {
         state.inferred = event.inferred;
         state.withheld = false;
         state.live &= live && state.attempts == 0 && !event.inferred;
+        state.failure = None;
+        state.late = false;
         state.skipped = None;
         self.resolve(step);
     }
@@ -162,16 +178,14 @@ impl Machine<'_> {
     /// Rule 13: the step had been given up and waits for a person, or its failure is not decided yet.
     fn recovered(&mut self, step: StepIx, event: &Event) -> Kind {
         let failure = self.order.steps[step].failure.take();
-        let undecided = self
-            .order
-            .life
-            .turn
-            .as_ref()
-            .is_some_and(|turn| turn.cause == Cause::Failed(step) && matches!(turn.phase, TurnPhase::Due(_)));
+        let undecided = self.is_undecided_failure(step);
+        let given_up = self.order.steps[step].late || !undecided;
         self.close_done(step, event);
         self.withdraw_turn(step);
         if undecided {
             self.lost.extend(failure.map(|failure| (failure.name, event.name.clone())));
+        }
+        if !given_up {
             return Kind::Event;
         }
         self.step(step).late = true;
@@ -183,8 +197,10 @@ impl Machine<'_> {
     /// Rules 11 and 13: the order is on its way back, or came to its end that way.
     fn done_after_turning(&mut self, step: StepIx, event: &Event) -> Kind {
         let ignores = self.saga.steps[step].late == Late::Ignore;
-        let was_waiting = self.status_of(step) == StepStatus::Waiting;
-        match self.status_of(step) {
+        let before = self.status_of(step);
+        let was_waiting = before == StepStatus::Waiting;
+        let known_before = self.order.steps[step].undo.dones > 1;
+        match before {
             StepStatus::Waiting if self.saga.steps[step].count.is_some() && !self.count_is_full(step) => {
                 return Kind::Event;
             }
@@ -220,38 +236,64 @@ impl Machine<'_> {
         if self.order.life.status.is_ended() && self.undoable(step) {
             self.reopen_for_undoing();
         }
-        if was_waiting { Kind::Event } else { Kind::Late }
-    }
-
-    /// A `failed` event.
-    fn failed(&mut self, step: StepIx, event: &Event) -> Kind {
-        let sighting = self.sighting(event);
-        let over = self.order.has_turned() || self.order.life.status.is_ended();
-        match self.status_of(step) {
-            StepStatus::Done => Kind::Conflict,
-            StepStatus::Pending if !over => {
-                if self.order.steps[step].failure.is_some() {
-                    return Kind::Repeated;
-                }
-                self.step(step).failure = Some(sighting);
-                Kind::Event
+        match before {
+            StepStatus::Waiting => Kind::Event,
+            StepStatus::Done | StepStatus::Compensating | StepStatus::CompensationFailed if known_before => {
+                Kind::Repeated
             }
-            StepStatus::Waiting => {
-                self.fail(step, sighting);
-                Kind::Event
-            }
-            StepStatus::TimedOut if !over => {
-                self.fail(step, sighting);
-                Kind::Event
-            }
-            StepStatus::Failed => Kind::Repeated,
             StepStatus::Pending
+            | StepStatus::Done
+            | StepStatus::Failed
             | StepStatus::TimedOut
             | StepStatus::Skipped
             | StepStatus::Compensating
             | StepStatus::Compensated
             | StepStatus::CompensationFailed => Kind::Late,
         }
+    }
+
+    /// A `failed` event.
+    fn failed(&mut self, step: StepIx, event: &Event) -> Kind {
+        let sighting = self.sighting(event);
+        let turned = self.order.has_turned();
+        let ended = self.order.life.status.is_ended();
+        match self.status_of(step) {
+            StepStatus::Done => Kind::Conflict,
+            // Also on a completed order: its trigger may still come and open the step.
+            StepStatus::Pending if !turned => {
+                if self.order.steps[step].failure.is_some() {
+                    return Kind::Repeated;
+                }
+                self.step(step).failure = Some(sighting);
+                Kind::Event
+            }
+            StepStatus::Waiting if !ended => {
+                self.fail(step, sighting);
+                Kind::Event
+            }
+            StepStatus::TimedOut if !turned && !ended => {
+                self.fail(step, sighting);
+                // Its timeout was decided and told, so whatever closes it now is late.
+                self.step(step).late = true;
+                Kind::Event
+            }
+            StepStatus::Failed => Kind::Repeated,
+            StepStatus::Pending
+            | StepStatus::Waiting
+            | StepStatus::TimedOut
+            | StepStatus::Skipped
+            | StepStatus::Compensating
+            | StepStatus::Compensated
+            | StepStatus::CompensationFailed => Kind::Late,
+        }
+    }
+
+    /// A failure that speaks for turning back, and about which nothing is decided yet.
+    fn is_undecided_failure(&self, step: StepIx) -> bool {
+        self.status_of(step) == StepStatus::Failed
+            && self.saga.steps[step].on_failure == OnFailure::Compensate
+            && !self.order.life.needs.iter().any(|need| need.step == Some(step))
+            && !self.order.life.status.is_ended()
     }
 
     /// The step's own service says that it did not happen.
@@ -299,15 +341,30 @@ impl Machine<'_> {
             self.run_again();
         }
         for dependent in 0..self.saga.steps.len() {
-            if self.saga.steps[dependent].after.contains(&step) && self.status_of(dependent) == StepStatus::Waiting {
-                let state = self.step(dependent);
-                state.status = StepStatus::Pending;
-                state.opened_at = None;
-                state.deadline = None;
-                state.awaiting = None;
+            if self.saga.steps[dependent].after.contains(&step) {
+                self.send_back(dependent);
             }
         }
         Kind::Event
+    }
+
+    /// A step that waits, or failed with nothing decided, is pending again: as if the trigger had come before it opened.
+    fn send_back(&mut self, step: StepIx) {
+        let alerts = self.status_of(step) == StepStatus::Failed && self.has_need(StuckReason::Failed, Some(step));
+        if !(self.status_of(step) == StepStatus::Waiting || self.is_undecided_failure(step) || alerts) {
+            return;
+        }
+        let before = self.order.steps[step].clone();
+        *self.step(step) = StepState {
+            failure: before.failure,
+            trigger: before.trigger,
+            event: before.event,
+            parts: before.parts,
+            undo: before.undo,
+            ..StepState::default()
+        };
+        self.resolve(step);
+        self.withdraw_turn(step);
     }
 
     fn run_again(&mut self) {
@@ -346,6 +403,20 @@ impl Machine<'_> {
         let state = &self.order.steps[step];
         state.expected.is_some_and(|expected| state.parts.len() as u64 >= expected)
     }
+}
+
+/// Where an attribute's value comes from: 0 is a root's event, then the steps in the order of the file.
+fn rank_of(step: StepIx) -> u32 {
+    1 + u32::try_from(step).unwrap_or(u32::MAX - 1)
+}
+
+/// The step an attribute of this rank came from; `None` for a root.
+pub(super) fn source_of(rank: u32) -> Option<StepIx> {
+    rank.checked_sub(1).map(|step| step as StepIx)
+}
+
+pub(super) fn lost_against(winner: &str) -> String {
+    format!("lost against {winner}")
 }
 
 /// One entry for all steps the event names: whatever changed something wins.

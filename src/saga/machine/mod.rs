@@ -41,7 +41,7 @@ use super::batch::Sealed;
 use super::definition::{Saga, StepIx, Telling};
 use super::input::{Event, Input, Misfit};
 use super::journal::{AttributeChange, Began, Entry, EntryBody, Kind, LifeChange, StepChange, chain};
-use super::order::{Circumstances, Life, Need, Order, Status, StepState, StepStatus, StuckReason, Unproven};
+use super::order::{Circumstances, Life, Need, Order, Status, StepState, StepStatus, StuckReason, TurnPhase, Unproven};
 use super::outgoing::{Content, Outgoing, derived_id};
 
 pub use doubt::unproven;
@@ -109,6 +109,8 @@ struct Machine<'a> {
     outbox: Vec<Outgoing>,
     /// Message ids written to the outbox since the last entry.
     published: Vec<String>,
+    /// What to tell with the next entry, once it is known where the order stands then.
+    tellings: Vec<(Telling, Option<StepIx>)>,
     attributes: Vec<AttributeChange>,
     /// Events that lost against others: written after the entry that decided it (rule 1).
     lost: Vec<(String, String)>,
@@ -163,6 +165,7 @@ impl<'a> Machine<'a> {
             entries: Vec::new(),
             outbox: Vec::new(),
             published: Vec::new(),
+            tellings: Vec::new(),
             attributes: Vec::new(),
             lost: Vec::new(),
             would_send: Vec::new(),
@@ -241,7 +244,7 @@ impl<'a> Machine<'a> {
         self.settle();
         self.record(kind, note);
         for (name, winner) in std::mem::take(&mut self.lost) {
-            self.record(Kind::Conflict, Note::named(name).because(format!("lost against {winner}")));
+            self.record(Kind::Conflict, Note::named(name).because(events::lost_against(&winner)));
         }
         if !self.would_send.is_empty() {
             let would_send = std::mem::take(&mut self.would_send);
@@ -253,6 +256,7 @@ impl<'a> Machine<'a> {
     /// Writes down what is different since the last entry.
     fn record(&mut self, kind: Kind, note: Note<'_>) {
         self.settle_status();
+        self.send_tellings();
         let sequence = self.sequence();
         let body = self.entry_body(&note);
         let text = serde_json::to_string(&body).unwrap_or_default();
@@ -305,18 +309,22 @@ impl<'a> Machine<'a> {
             };
         }
         let (before, now) = (self.life_before.status, self.order.life.status);
+        let was_turned = self.life_before.turn.as_ref().is_some_and(|turn| matches!(turn.phase, TurnPhase::Turned(_)));
+        let turns = (self.order.has_turned() && !was_turned) || before.is_ended();
+        if turns && matches!(now, Status::Compensating | Status::Stuck) && self.order.has_turned() {
+            self.tell(Telling::Compensating, None);
+        }
         if before == now {
             return;
         }
         let telling = match now {
             Status::Stuck => Telling::Stuck,
-            Status::Compensating => Telling::Compensating,
             Status::Completed => Telling::Completed,
             Status::Compensated => Telling::Compensated,
             Status::Cancelled => Telling::Cancelled,
             Status::Failed => Telling::Failed,
-            // A person, or a deadline that closes what never began, needs no telling.
-            Status::Running | Status::Closed => return,
+            // Turning is told above, once. A person, or a deadline that closes what never began, needs no telling.
+            Status::Compensating | Status::Running | Status::Closed => return,
         };
         self.tell(telling, None);
     }

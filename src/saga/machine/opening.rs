@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::saga::definition::{Saga, StepIx, Within};
 use crate::saga::expression::Computed;
-use crate::saga::order::{Cause, Life, Order, Skipped, Status, StepState, StepStatus, StuckReason, TurnPhase};
+use crate::saga::order::{Cause, Order, Skipped, Status, StepState, StepStatus, StuckReason};
 use crate::saga::time::{Moment, Span};
 
 use super::Machine;
@@ -69,6 +69,8 @@ impl Machine<'_> {
             state.live = false;
             state.closed_at = Some(now);
             state.deadline = None;
+            let lost = state.failure.take().map(|failure| (failure.name, "the events counted".to_owned()));
+            self.lost.extend(lost);
             return;
         }
         if let Some(failure) = self.order.steps[step].failure.clone() {
@@ -80,13 +82,13 @@ impl Machine<'_> {
         let definition = &self.saga.steps[step];
         let skipped = Opening { skipped: true, expected: None, deadline: None };
         if let Some(condition) = &definition.condition
-            && !condition.holds(&self.scope(Some(step), condition.variables()))?
+            && !condition.holds(&self.opening_scope(step, condition.variables()))?
         {
             return Ok(skipped);
         }
         let expected = match &definition.count {
             None => None,
-            Some(count) => match count.eval(&self.scope(Some(step), count.variables()))? {
+            Some(count) => match count.eval(&self.opening_scope(step, count.variables()))? {
                 Computed::Json(Value::Number(number)) if number.as_u64().is_some() => number.as_u64(),
                 other => return Err(format!("`{}` gives {other:?}, not a whole number", count.source())),
             },
@@ -94,19 +96,20 @@ impl Machine<'_> {
         Ok(Opening { skipped: false, expected, deadline: self.fresh_deadline(step)? })
     }
 
-    /// When the step is overdue if it opens, or waits anew, now.
+    /// When the step is overdue if it opens, or waits anew, now. Never a moment before now: the watermark has passed that already,
+    /// and an answer published in time may still wait in the tap (rule 6).
     pub(super) fn fresh_deadline(&self, step: StepIx) -> Result<Option<Moment>, String> {
         let now = self.with.now;
         match &self.saga.steps[step].within {
             None => Ok(None),
             Some(Within::Fixed(span)) => Ok(Some(now + *span)),
             Some(Within::Computed(expression)) => {
-                match expression.eval(&self.scope(Some(step), expression.variables()))? {
+                match expression.eval(&self.opening_scope(step, expression.variables()))? {
                     Computed::Span(span) => Ok(Some(now + span.max(WITHIN_MIN))),
-                    Computed::Moment(moment) => Ok(Some(moment)),
+                    Computed::Moment(moment) => Ok(Some(moment.max(now))),
                     Computed::Json(Value::String(text)) => match (Span::parse(&text), Moment::parse(&text)) {
                         (Ok(span), _) => Ok(Some(now + span)),
-                        (Err(_), Some(moment)) => Ok(Some(moment)),
+                        (Err(_), Some(moment)) => Ok(Some(moment.max(now))),
                         (Err(error), None) => Err(format!("`{}`: {error}", expression.source())),
                     },
                     Computed::Json(other) => {
@@ -117,16 +120,15 @@ impl Machine<'_> {
         }
     }
 
-    /// All done beats a cancellation that is not decided yet (rule 1).
+    /// All done beats a cancellation, or the failure of a root nobody saw, that is not decided yet (rule 1).
     fn complete(&mut self) {
-        let undecided = self.order.life.turn.take().is_some_and(|turn| {
-            turn.cause == Cause::Cancelled && matches!(turn.phase, TurnPhase::Due(_) | TurnPhase::Withheld)
+        let failed = self.order.life.turn.take().and_then(|turn| match turn.cause {
+            Cause::Failed(step) => self.order.steps[step].failure.clone(),
+            Cause::TimedOut(_) | Cause::Cancelled | Cause::Command => None,
         });
-        if undecided {
-            let lost =
-                self.order.life.cancelled.as_ref().map(|cancelled| (cancelled.name.clone(), "completion".to_owned()));
-            self.lost.extend(lost);
-        }
+        let lost = failed.into_iter().chain(self.order.life.cancelled.take());
+        let lost = lost.map(|cancelled| (cancelled.name, "completion".to_owned()));
+        self.lost.extend(lost);
         self.end(Status::Completed);
     }
 }
@@ -152,33 +154,26 @@ fn is_untriggered(saga: &Saga, state: &StepState, step: StepIx) -> bool {
 
 /// Whether nothing is left to expect. An order Escrow met under way is complete once everything but its roots is (rule 8).
 fn is_complete(saga: &Saga, order: &Order) -> bool {
-    let open = |step: &StepIx| !passes(saga, order, *step);
-    let is_beginning = super::doubt::in_beginning(saga, order);
-    let mut left = (0..saga.steps.len()).filter(|step| !(is_beginning && saga.is_root(*step)));
-    let something_done = order.steps.iter().any(|step| step.status == StepStatus::Done);
-    let held_open = is_undecided_failure(&order.life);
-    something_done && !held_open && !left.any(|step| open(&step))
+    let beginning = super::doubt::in_beginning(saga, order);
+    let counts = |step: &StepIx| !(beginning && saga.is_root(*step));
+    let all_pass = (0..saga.steps.len()).filter(counts).all(|step| passes(saga, order, step));
+    let something_done = || order.steps.iter().any(|step| step.status == StepStatus::Done);
+    all_pass && (!beginning || something_done())
 }
 
-/// A failure keeps its step from being done, so it alone holds the order open; asked here to say it once.
-fn is_undecided_failure(life: &Life) -> bool {
-    life.turn.as_ref().is_some_and(|turn| matches!(turn.cause, Cause::Failed(_)))
-}
-
-/// Journal sequence of the message that opened `step`: what a retry re-sends. After a join the definition says whose;
-/// where the step before was skipped, its own opener counts.
+/// Journal sequence of the message that opened `step`, and that a retry re-sends: the last of those it comes after, or its own
+/// trigger. After a join the definition says whose. Where the step before was skipped, what opened that one counts.
 pub fn opener(saga: &Saga, order: &Order, step: StepIx) -> Option<u64> {
     let definition = &saga.steps[step];
     let named = definition.retry.as_ref().and_then(|retry| retry.message);
     if let Some(seen) = named.and_then(|named| order.steps[named].event.as_ref()) {
         return Some(seen.sequence);
     }
-    let own = order.steps[step].trigger.as_ref().filter(|_| definition.after.is_empty());
-    own.map(|trigger| trigger.sequence).or_else(|| {
-        definition.after.iter().find_map(|&before| {
-            order.steps[before].event.as_ref().map(|seen| seen.sequence).or_else(|| opener(saga, order, before))
-        })
-    })
+    let trigger = order.steps[step].trigger.as_ref().map(|trigger| trigger.sequence);
+    let before = definition.after.iter().filter_map(|&before| {
+        order.steps[before].event.as_ref().map(|seen| seen.sequence).or_else(|| opener(saga, order, before))
+    });
+    trigger.into_iter().chain(before).max()
 }
 
 /// The steps expected so far: without conditional ones not triggered and skipped ones (`progress.total`).

@@ -13,58 +13,79 @@ use crate::saga::order::{Cause, StepStatus, StuckReason, Turn, TurnPhase, Unprov
 
 use super::Machine;
 
+/// Why a turning back is not decided: a person releases or drops it.
+pub(super) const WITHHELD: [StuckReason; 3] = [StuckReason::Held, StuckReason::Unproven, StuckReason::Observe];
+
 impl Machine<'_> {
     pub(super) fn observes(&self) -> bool {
         self.with.mode == Mode::Observe
     }
 
     /// Asks for a turning back that is decided when the watermark has passed this moment (rule 7).
+    ///
+    /// What is withheld gives way: a new word of a service does not wait behind it. Of two that are not decided, a cancellation is
+    /// the cause; both are known when it is decided.
     pub(super) fn request_turn(&mut self, cause: Cause) {
-        let due = TurnPhase::Due(self.with.now);
-        let replaceable = match &self.order.life.turn {
-            None => true,
-            // A failure is the service's own word: it does not wait behind a timeout that is held.
-            Some(turn) => turn.phase == TurnPhase::Withheld && matches!(turn.cause, Cause::TimedOut(_)),
+        let phase = match self.order.life.turn.as_ref().map(|turn| turn.phase) {
+            None | Some(TurnPhase::Withheld) => TurnPhase::Due(self.with.now),
+            Some(TurnPhase::Due(at)) if cause == Cause::Cancelled => TurnPhase::Due(at),
+            Some(TurnPhase::Due(_) | TurnPhase::Turned(_)) => return,
         };
-        if replaceable {
-            let reason = self.reason_of(cause);
-            self.order.life.turn = Some(Turn { cause, phase: due, vouched: false, reason });
-        }
+        self.set_turn(cause, phase);
+    }
+
+    fn set_turn(&mut self, cause: Cause, phase: TurnPhase) {
+        let reason = self.reason_of(cause);
+        self.order.life.turn = Some(Turn { cause, phase, vouched: false, reason });
     }
 
     /// `step` no longer speaks for turning back; another cause may.
     pub(super) fn withdraw_turn(&mut self, step: StepIx) {
-        let concerns = self.order.life.turn.as_ref().is_some_and(|turn| {
-            !matches!(turn.phase, TurnPhase::Turned(_))
-                && matches!(turn.cause, Cause::Failed(at) | Cause::TimedOut(at) if at == step)
-        });
-        if !concerns {
-            return;
+        let concerns = self.order.life.turn.as_ref().is_some_and(|turn| step_of(turn.cause) == Some(step));
+        if concerns && !self.order.has_turned() {
+            self.choose_turn();
         }
+    }
+
+    /// Finds what speaks for turning back now: first what is not decided yet, then what is withheld.
+    pub(super) fn choose_turn(&mut self) {
+        let cancelled = self.order.life.cancelled.as_ref().map(|_| Cause::Cancelled);
+        let steps = (0..self.order.steps.len()).filter_map(|step| self.speaks_for_turning(step));
+        let causes: Vec<Cause> = cancelled.into_iter().chain(steps).collect();
         self.order.life.turn = None;
-        if self.order.life.cancelled.is_some() {
-            return self.request_turn(Cause::Cancelled);
+        if let Some(cause) = causes.iter().find(|cause| !self.is_withheld(step_of(**cause))) {
+            self.set_turn(*cause, TurnPhase::Due(self.with.now));
+        } else if let Some(cause) = causes.first() {
+            self.set_turn(*cause, TurnPhase::Withheld);
         }
-        let others = || (0..self.order.steps.len()).filter(|&other| other != step);
-        let failed = others().find(|&other| {
-            self.status_of(other) == StepStatus::Failed
-                && self.saga.steps[other].on_failure == OnFailure::Compensate
-                && !self.has_need(StuckReason::Failed, Some(other))
-        });
-        if let Some(failed) = failed {
-            return self.request_turn(Cause::Failed(failed));
+    }
+
+    /// A failure does until a person left it as an alert; a timeout only where its turning back was withheld.
+    fn speaks_for_turning(&self, step: StepIx) -> Option<Cause> {
+        let definition = &self.saga.steps[step];
+        match self.status_of(step) {
+            StepStatus::Failed => {
+                let speaks =
+                    definition.on_failure == OnFailure::Compensate && !self.has_need(StuckReason::Failed, Some(step));
+                speaks.then_some(Cause::Failed(step))
+            }
+            StepStatus::TimedOut => {
+                let speaks = definition.on_timeout == OnTimeout::Compensate && self.is_withheld(Some(step));
+                speaks.then_some(Cause::TimedOut(step))
+            }
+            StepStatus::Pending
+            | StepStatus::Waiting
+            | StepStatus::Done
+            | StepStatus::Skipped
+            | StepStatus::Compensating
+            | StepStatus::Compensated
+            | StepStatus::CompensationFailed => None,
         }
-        let withheld = [StuckReason::Held, StuckReason::Unproven, StuckReason::Observe];
-        let timed_out = others().find(|&other| {
-            self.status_of(other) == StepStatus::TimedOut
-                && self.saga.steps[other].on_timeout == OnTimeout::Compensate
-                && withheld.iter().any(|reason| self.has_need(*reason, Some(other)))
-        });
-        if let Some(step) = timed_out {
-            let cause = Cause::TimedOut(step);
-            let reason = self.reason_of(cause);
-            self.order.life.turn = Some(Turn { cause, phase: TurnPhase::Withheld, vouched: false, reason });
-        }
+    }
+
+    /// Decided against acting, about this step or (a cancellation) the order.
+    pub(super) fn is_withheld(&self, step: Option<StepIx>) -> bool {
+        WITHHELD.iter().any(|reason| self.has_need(*reason, step))
     }
 
     /// Decides about turning back, on the facts known now. Returns the doubts that held it, for the trail.
@@ -74,10 +95,12 @@ impl Machine<'_> {
             Cause::TimedOut(step) => self.unproven_about(step),
             Cause::Failed(_) | Cause::Cancelled | Cause::Command => self.unproven(),
         };
-        if self.observes() {
+        if self.observes() && !vouched {
             self.would_send = self.compensations_to_ask();
             self.withhold_turn(cause, StuckReason::Observe);
-        } else if !doubts.is_empty() && !vouched {
+            return Vec::new();
+        }
+        if !doubts.is_empty() && !vouched {
             if let Some(step) = step {
                 self.step(step).withheld = true;
             }
@@ -94,22 +117,29 @@ impl Machine<'_> {
         self.need(reason, step_of(cause), None);
         let keeps = self.order.life.turn.as_ref().is_some_and(|turn| turn.cause != cause);
         if !keeps {
-            let reason = self.reason_of(cause);
-            self.order.life.turn = Some(Turn { cause, phase: TurnPhase::Withheld, vouched: false, reason });
+            self.set_turn(cause, TurnPhase::Withheld);
         }
     }
 
     /// The order is on its way back from here (rule 11). What needed a person for going on does not any more.
     pub(super) fn turn_back(&mut self, cause: Cause, vouched: bool) {
-        let reason = match &self.order.life.turn {
-            Some(turn) if turn.cause == cause => turn.reason.clone(),
-            Some(_) | None => self.reason_of(cause),
-        };
-        self.turned_by_timeout = matches!(cause, Cause::TimedOut(_));
-        self.order.life.turn = Some(Turn { cause, phase: TurnPhase::Turned(self.with.now), vouched, reason });
+        let now = self.with.now;
+        self.set_turn(cause, TurnPhase::Turned(now));
+        if let Some(turn) = &mut self.order.life.turn {
+            turn.vouched = vouched;
+        }
+        // What a person releases passes by the brake, and is not counted by it.
+        self.turned_by_timeout |= matches!(cause, Cause::TimedOut(_)) && !vouched;
         self.order.life.needs.retain(|need| need.reason == StuckReason::OrderOverdue);
         for step in &mut self.order.steps {
             step.withheld = false;
+            // Some of what a counted step needs has come before it could open: that has happened, and no more is expected.
+            if step.status == StepStatus::Pending && step.undo.dones > 0 {
+                step.status = StepStatus::Done;
+                step.early = true;
+                step.opened_at.get_or_insert(now);
+                step.closed_at = Some(now);
+            }
         }
     }
 
