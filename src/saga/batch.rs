@@ -86,6 +86,8 @@ pub struct Changes {
 #[derive(Clone, Debug)]
 pub struct SavedOrder {
     pub order: Order,
+    /// The names of the order's steps, in the order of its definition version: what lists are searched by.
+    pub step_names: Arc<[String]>,
     /// Empty when only the count of duplicates changed.
     pub entries: Vec<Sealed>,
     pub is_new: bool,
