@@ -18,9 +18,12 @@ pub mod saga;
 pub mod wire;
 
 pub mod bus;
+pub mod clock;
 pub mod store;
 
 pub mod worker;
 
 pub mod http;
 pub mod telemetry;
+
+pub mod app;

@@ -8,9 +8,7 @@ use tokio::sync::watch;
 
 use crate::bus::http::HttpDoor;
 use crate::bus::{BusError, Delivery, Tap};
-use crate::http::state::{
-    ActError, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError,
-};
+use crate::http::state::{ActError, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError};
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
 use crate::saga::time::Moment;

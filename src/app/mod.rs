@@ -98,9 +98,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let listener = TcpListener::bind(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let parts =
-        Parts { store, catalog, bus, listener, name: settings.name, body_keep_bytes: settings.body_keep_bytes };
+    let listener =
+        TcpListener::bind(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let parts = Parts { store, catalog, bus, listener, name: settings.name, body_keep_bytes: settings.body_keep_bytes };
     let running = start(parts).await?;
     tracing::info!(address = %running.address, "serving");
     wait_for_signal().await;

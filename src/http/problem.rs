@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::state::{ActError, ResolveError, SubmitError};
-use crate::store::{BAD_CURSOR, StoreError};
+use crate::store::StoreError;
 
 /// Seconds after which a caller may try again when something is away.
 const RETRY_AFTER: &str = "1";
@@ -135,14 +135,6 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        let is_cursor = match &error {
-            StoreError::Corrupt(text) | StoreError::Unsupported(text) => text.contains(BAD_CURSOR),
-            StoreError::Refused(source) => source.to_string().contains(BAD_CURSOR),
-            StoreError::Unavailable(_) => false,
-        };
-        if is_cursor {
-            return Self::new(Kind::BadCursor, "the cursor is not one this list gave; begin again without it");
-        }
         let source = std::error::Error::source(&error).map(ToString::to_string);
         match &error {
             StoreError::Unavailable(_) => {
@@ -152,6 +144,9 @@ impl From<StoreError> for Problem {
             StoreError::Refused(_) => {
                 tracing::warn!(%error, source, "the database refused a request");
                 Self::new(Kind::Refused, "the database refuses this content; trying again will not help")
+            }
+            StoreError::BadCursor => {
+                Self::new(Kind::BadCursor, "the cursor is not one this list gave; begin again without it")
             }
             StoreError::Corrupt(_) => {
                 tracing::error!(%error, "stored data cannot be read");
@@ -257,7 +252,7 @@ mod tests {
     #[test]
     fn a_refused_cursor_is_the_callers_fault_whatever_the_store_calls_it() {
         for error in
-            [StoreError::Corrupt(BAD_CURSOR.to_owned()), StoreError::Refused(sqlx::Error::Protocol(BAD_CURSOR.into()))]
+            [StoreError::BadCursor]
         {
             assert_eq!(Problem::from(error).kind, Kind::BadCursor);
         }

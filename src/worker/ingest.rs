@@ -184,7 +184,7 @@ impl Ingest {
                     }
                     sleep_or(shutdown, backoff(failures)).await;
                 }
-                Err(error @ (StoreError::Refused(_) | StoreError::Corrupt(_) | StoreError::Unsupported(_))) => {
+                Err(error) => {
                     tracing::error!(error = %chain_of(&error), size = plan.work.len(), "the database refuses a batch; looking for the culprit");
                     return Box::pin(self.apply_apart(plan, &error, shutdown)).await;
                 }

@@ -27,7 +27,7 @@ use crate::saga::journal::{Began, Broken, EntryBody, Kind, StepChange};
 use crate::saga::order::{Attribute, Doubt, Order, OrderKey, Sighting, Status, StepState, StepStatus};
 use crate::saga::time::{Moment, Span};
 use crate::store::{
-    BAD_CURSOR, Backlog, BindingRow, DefinitionRow, JournalFilter, JournalRow, Listed, OrderFilter, Page,
+    Backlog, BindingRow, DefinitionRow, JournalFilter, JournalRow, Listed, OrderFilter, Page,
     QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, StoreError, StoredPayload, StuckGroup,
 };
 use crate::telemetry::Metrics;
@@ -175,7 +175,7 @@ impl FakeStore {
     fn page<'a, T: Send + 'a>(&'a self, all: Vec<T>, page: &Page) -> BoxFuture<'a, Result<Listed<T>, StoreError>> {
         let from: Result<usize, _> = page.cursor.as_deref().unwrap_or("0").parse();
         let Ok(from) = from else {
-            return Box::pin(async { Err(StoreError::Corrupt(BAD_CURSOR.to_owned())) });
+            return Box::pin(async { Err(StoreError::BadCursor) });
         };
         let to = from + page.limit;
         let next_cursor = (to < all.len()).then(|| to.to_string());
