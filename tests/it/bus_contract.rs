@@ -270,10 +270,11 @@ async fn a_cancelled_wait_loses_nothing(bus: Bus) {
         bus.service.send("orders", "", &n.to_string()).await;
     }
     bus.tap.send_canary(Moment(1), None).await.unwrap();
-    let mut seen = Vec::new();
+    let (mut seen, mut wait) = (Vec::new(), Duration::from_micros(50));
     while seen.len() < 201 {
-        // A wait this short is cancelled at every point there is.
-        let Ok(batch) = timeout(Duration::from_micros(300), source.next_batch()).await else { continue };
+        // Waits this short are cancelled at every point there is.
+        wait += Duration::from_micros(20);
+        let Ok(batch) = timeout(wait, source.next_batch()).await else { continue };
         let batch = batch.unwrap();
         seen.extend(read(&batch.items));
         batch.receipt.ack(false).await.unwrap();

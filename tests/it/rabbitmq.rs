@@ -161,11 +161,31 @@ async fn a_tap_with_other_arguments_is_refused_and_said_so() {
     let (tap, _sink) = escrow(&vhost.url(), small(30)).await;
     match tap.source().await.err() {
         Some(BusError::Misconfigured(why)) => {
-            assert!(why.contains("escrow.tap.test") && why.contains("x-max-length"), "{why}")
+            assert!(why.contains("escrow.tap.test") && why.contains("x-max-length"), "{why}");
         }
         other => panic!("{other:?}"),
     }
     assert!(tap.health().problem.is_some());
+    tap.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looks_stay_true_after_more_refusals_than_there_are_channel_numbers() {
+    let vhost = shared().vhost();
+    let service = Service::connect(&vhost.url()).await;
+    service.exchange("orders", ExchangeKind::Fanout).await;
+    let (tap, _sink) = escrow(&vhost.url(), Options::default()).await;
+    let mut source = open(tap.as_ref()).await;
+    // Each absent exchange costs a channel, and the client library never uses the number of a refused one again.
+    let absent = (0..50).map(|n| wanted(&format!("absent-{n}")));
+    let asked: Vec<_> = absent.chain([wanted("orders")]).collect();
+    for round in 0..45 {
+        let looks = tap.look(asked.clone()).await.unwrap();
+        let (found, bound) = (looks.iter().filter(|look| look.found), looks.iter().filter(|look| look.bound));
+        assert_eq!((found.count(), bound.count()), (1, 1), "in round {round}");
+    }
+    service.send("orders", "", "1").await;
+    assert_eq!(drain(source.as_mut(), 1).await, ["1"], "and the tap is still consumed");
     tap.close().await;
 }
 
