@@ -48,8 +48,8 @@ pub fn ahead(seconds: i64) -> Moment {
     NOW + Span::from_secs(seconds)
 }
 
-pub fn seen(name: &str, at: Moment) -> Option<Sighting> {
-    Some(Sighting { sequence: 1, name: name.to_owned(), at })
+pub fn seen(name: &str, at: Moment) -> Sighting {
+    Sighting { sequence: 1, name: name.to_owned(), at }
 }
 
 fn patterns(events: &[&str]) -> Vec<Pattern> {
@@ -75,7 +75,7 @@ fn step(name: &str, after: &[usize], done: &str, within_s: i64) -> Step {
     }
 }
 
-fn compensation(event: &str, done: &str) -> Option<Compensation> {
+fn compensation(event: &str, done: &str) -> Compensation {
     let publish = Publish {
         event: event.to_owned(),
         exchange: None,
@@ -84,23 +84,23 @@ fn compensation(event: &str, done: &str) -> Option<Compensation> {
         properties: Vec::new(),
         body: None,
     };
-    Some(Compensation {
+    Compensation {
         publish: Some(publish),
         done: patterns(if done.is_empty() { &[] } else { std::slice::from_ref(&done) }),
         failed: Vec::new(),
         within: Some(Span::from_secs(300)),
         retry: None,
-    })
+    }
 }
 
 /// placed → payment, inventory (retried, then compensate) → notification (skipped on timeout).
 pub fn saga() -> Saga {
     let mut payment = step("payment", &[PLACED], "PaymentProcessed", 30);
     payment.failed = patterns(&["PaymentDeclined"]);
-    payment.compensation = compensation("RefundPayment", "PaymentRefunded");
+    payment.compensation = Some(compensation("RefundPayment", "PaymentRefunded"));
     let mut inventory = step("inventory", &[PLACED], "InventoryReserved", 60);
     inventory.on_timeout = OnTimeout::Compensate;
-    inventory.compensation = compensation("ReleaseInventory", "");
+    inventory.compensation = Some(compensation("ReleaseInventory", ""));
     let cadence = Cadence { times: 3, every: Span::from_secs(20), backoff: 1.0 };
     inventory.retry = Some(Retry { cadence, to: RetryTo::Queue("inventory".to_owned()), message: None });
     let mut notification = step("notification", &[INVENTORY], "NotificationSent", 60);
@@ -133,7 +133,7 @@ pub fn order(order_id: &str) -> Order {
         status: StepStatus::Done,
         opened_at: Some(ago(42)),
         closed_at: Some(at),
-        event: seen(name, at),
+        event: Some(seen(name, at)),
         ..StepState::default()
     };
     order.steps[PLACED] = done("OrderPlaced", ago(42));
