@@ -27,7 +27,7 @@ mod status;
 mod stream;
 mod surroundings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod view;
 pub mod why;
 

@@ -4,5 +4,5 @@ mod openapi;
 mod orders;
 mod others;
 mod stream;
-pub(super) mod support;
+pub(crate) mod support;
 mod why;

@@ -164,6 +164,8 @@ pub struct FakeStore {
     /// The database is away.
     pub is_away: bool,
     pub asked: Mutex<Vec<OrderFilter>>,
+    /// Trails that do not hold; the others have two entries.
+    pub broken: Mutex<BTreeMap<OrderKey, Broken>>,
 }
 
 impl FakeStore {
@@ -235,12 +237,14 @@ impl Query for FakeStore {
         self.answer(|| None)
     }
 
-    fn verify(&self, _key: OrderKey) -> BoxFuture<'_, Result<Result<u64, Broken>, StoreError>> {
-        self.answer(|| Ok(0))
+    fn verify(&self, key: OrderKey) -> BoxFuture<'_, Result<Result<u64, Broken>, StoreError>> {
+        self.answer(|| self.broken.lock().unwrap().get(&key).map_or(Ok(2), |broken| Err(broken.clone())))
     }
 
-    fn keys_after(&self, _after: Option<OrderKey>, _limit: usize) -> BoxFuture<'_, Result<Vec<OrderKey>, StoreError>> {
-        self.answer(Vec::new)
+    fn keys_after(&self, after: Option<OrderKey>, limit: usize) -> BoxFuture<'_, Result<Vec<OrderKey>, StoreError>> {
+        let mut keys: Vec<OrderKey> = self.orders.lock().unwrap().iter().map(|it| it.key.clone()).collect();
+        keys.sort();
+        self.answer(|| keys.into_iter().filter(|key| Some(key) > after.as_ref()).take(limit).collect())
     }
 
     fn definitions(&self) -> BoxFuture<'_, Result<Vec<DefinitionRow>, StoreError>> {
