@@ -238,6 +238,16 @@ async fn sagas_and_status_fit_a_screen() {
 }
 
 #[tokio::test]
+async fn a_caller_without_a_name_is_known_by_its_address() {
+    let server = Server::of(vec![]);
+    let url = format!("http://{}/v1/sagas/order/orders/1/actions", server.address);
+    let body = serde_json::json!({"action": "note", "reason": "r"});
+    let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), 202);
+    assert_eq!(server.desk.asks.lock().unwrap()[0].actor, "anonymous@127.0.0.1");
+}
+
+#[tokio::test]
 async fn stopping_ends_streams_and_the_server_returns() {
     let mut server = Server::of(vec![]);
     let url = format!("http://{}/v1/stream", server.address);

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::{Mode, OnFailure, OnTimeout, Saga, Step, StepIx, Within};
 use crate::saga::expression::Expression;
-use crate::saga::order::{Doubt, DoubtKind, Need, Order, StepStatus, StuckReason, TurnPhase, Unproven};
+use crate::saga::order::{Doubt, DoubtKind, Need, Order, Status, StepStatus, StuckReason, TurnPhase, Unproven};
 use crate::saga::time::{Moment, Span};
 use crate::store::StepStats;
 
@@ -164,7 +164,9 @@ impl<'a> Facts<'a> {
             TurnPhase::Due(at) => Some(Next { at, step: None, what: NextWhat::TurnBack }),
             TurnPhase::Withheld | TurnPhase::Turned(_) => None,
         });
-        let whole = self.order.life.deadline.map(|at| Next { at, step: None, what: NextWhat::OrderOverdue });
+        // Past it the order is stuck and nothing more: for a stuck one that is no news.
+        let whole = self.order.life.deadline.filter(|_| self.order.life.status != Status::Stuck);
+        let whole = whole.map(|at| Next { at, step: None, what: NextWhat::OrderOverdue });
         steps.chain(turn).chain(whole).min_by_key(|next| next.at)
     }
 
@@ -201,14 +203,14 @@ impl<'a> Facts<'a> {
     /// Why the order is unproven (rule 8).
     ///
     /// SEAM: `saga::machine::unproven(order, saga, doubts)` decides this for the machine; once it is here, this calls it.
-    pub fn unproven(&self) -> Vec<Unproven> {
+    pub fn unproven(&self, waits: &[Wait]) -> Vec<Unproven> {
         let life = &self.order.life;
         let mut reasons = BTreeSet::new();
         let states = || self.order.steps.iter().enumerate();
         if self.is_known && !states().any(|(ix, state)| self.saga.is_root(ix) && state.event.is_some()) {
             reasons.insert(Unproven::Beginning);
         }
-        for doubt in self.doubts.iter().filter(|doubt| !life.status.is_ended() && self.concerns(doubt)) {
+        for doubt in self.doubts.iter().filter(|doubt| !life.status.is_ended() && self.concerns(doubt, waits)) {
             reasons.insert(match doubt.kind {
                 DoubtKind::Gap => Unproven::Gap,
                 DoubtKind::Quarantine => Unproven::Quarantine,
@@ -224,19 +226,19 @@ impl<'a> Facts<'a> {
             let later = self.saga.descendants(ix);
             later.into_iter().any(|later| self.order.steps[later].status == StepStatus::Done)
         };
-        let overdue = self.waits().into_iter().filter(|wait| wait.overdue && !wait.is_undoing);
-        if overdue.map(|wait| wait.step).any(is_evident) {
+        let mut overdue = waits.iter().filter(|wait| wait.overdue && !wait.is_undoing);
+        if overdue.any(|wait| is_evident(wait.step)) {
             reasons.insert(Unproven::Evidence);
         }
         reasons.into_iter().collect()
     }
 
-    fn concerns(&self, doubt: &Doubt) -> bool {
+    fn concerns(&self, doubt: &Doubt, waits: &[Wait]) -> bool {
         let key = &self.order.key;
         let is_saga = doubt.saga.as_ref().is_none_or(|saga| *saga == key.saga);
         let is_order = doubt.order_id.as_ref().is_none_or(|order_id| *order_id == key.order_id);
         let is_event = doubt.order_id.is_some()
-            || doubt.event.as_ref().is_none_or(|event| self.waits().iter().any(|wait| wait.events.contains(event)));
+            || doubt.event.as_ref().is_none_or(|event| waits.iter().any(|wait| wait.events.contains(event)));
         let was_open = self.order.created_at <= doubt.to;
         is_saga && is_order && is_event && was_open
     }

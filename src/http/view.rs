@@ -141,7 +141,7 @@ pub struct NextView {
 pub fn order(facts: &Facts<'_>) -> OrderView {
     let order = facts.order;
     let waits = facts.waits();
-    let unproven = facts.unproven();
+    let unproven = facts.unproven(&waits);
     let why = why::sentence(facts, &waits, &unproven);
     let (done, total) = facts.progress();
     OrderView {
