@@ -27,3 +27,6 @@ pub mod http;
 pub mod telemetry;
 
 pub mod app;
+pub mod cli;
+pub mod config;
+pub mod demo;

@@ -1,13 +1,19 @@
-//! Arguments, telemetry, run, exit code.
-use std::path::PathBuf;
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+//! `escrow`: arguments → logging → the command → exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match escrow::cli::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     escrow::telemetry::start_logging();
-    let env = |k: &str| std::env::var(k).ok();
-    escrow::app::serve(escrow::app::Settings {
-        database_url: env("DATABASE_URL").unwrap_or("sqlite://escrow.db".into()),
-        amqp_url: env("AMQP_URL"), sagas: PathBuf::from(env("ESCROW_SAGAS").unwrap_or("sagas".into())),
-        listen: env("ESCROW_LISTEN").unwrap_or("127.0.0.1:8080".into()).parse()?, name: "default".into(), body_keep_bytes: 1<<20,
-        tap: escrow::bus::rabbitmq::Options { bound: Default::default(), batch_messages: 1000, batch_bytes: 8<<20 },
-    }).await
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(escrow::cli::run(cli, &escrow::app::Program)),
+        Err(error) => {
+            tracing::error!(%error, "the runtime cannot start");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -8,9 +8,9 @@
 
 mod desk;
 mod files;
+mod program;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bus::http::{HttpDoor, HttpSource};
 use crate::bus::{Sink, Source, Tap, http as http_bus, rabbitmq};
+use crate::config::ServeConfig;
 use crate::http::state::ApiState;
 use crate::saga::catalog::Catalog;
 use crate::store::{self, Store};
@@ -35,25 +36,17 @@ use crate::worker::watermark::{Accepting, Pulse, Watermarks};
 use crate::worker::{Escrow, Worker, drive, housekeeping};
 
 pub use files::read_definitions;
+pub use program::Program;
+
+/// A batch of a thousand is read from the backlog at once: more gives little and makes every lock longer.
+const TAP: rabbitmq::Options = rabbitmq::Options {
+    bound: rabbitmq::Bound { messages: 1_000_000, bytes: 4 << 30 },
+    batch_messages: 1_000,
+    batch_bytes: 8 << 20,
+};
 
 /// How long a stopping Escrow waits for its loops; a loop that hangs on a dead server must not keep it from ending.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
-
-/// What `escrow serve` is told.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub database_url: String,
-    /// `None`: events come over HTTP only.
-    pub amqp_url: Option<String>,
-    /// A definition file, or a folder of them.
-    pub sagas: PathBuf,
-    pub listen: SocketAddr,
-    /// Names the tap.
-    pub name: String,
-    /// Bodies up to this size are kept.
-    pub body_keep_bytes: usize,
-    pub tap: rabbitmq::Options,
-}
 
 /// Both halves of a bus.
 #[derive(Clone)]
@@ -85,7 +78,7 @@ pub struct Running {
 ///
 /// # Errors
 /// It cannot start: the settings, the definitions or the database are not right.
-pub async fn serve(settings: Settings) -> anyhow::Result<()> {
+pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
     let files = read_definitions(&settings.sagas)?;
     let sagas = definitions::parse_all(files)?;
     let store = store::connect(&settings.database_url).await.context("the database cannot be opened")?;
@@ -93,14 +86,14 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let catalog = definitions::load(store.as_ref()).await?;
     let bus = match &settings.amqp_url {
         Some(url) => {
-            let (tap, sink) = rabbitmq::start(url, &settings.name, settings.tap)?;
+            let (tap, sink) = rabbitmq::start(url, &settings.name, TAP)?;
             Some(Bus { tap, sink })
         }
         None => None,
     };
     let listener =
         TcpListener::bind(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let parts = Parts { store, catalog, bus, listener, name: settings.name, body_keep_bytes: settings.body_keep_bytes };
+    let parts = Parts { store, catalog, bus, listener, name: settings.name, body_keep_bytes: settings.body_bytes_max };
     let running = start(parts).await?;
     tracing::info!(address = %running.address, "serving");
     wait_for_signal().await;

@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::{Mode, OnFailure, OnTimeout, Saga, Step, StepIx, Within};
 use crate::saga::expression::Expression;
-use crate::saga::order::{Doubt, DoubtKind, Need, Order, StepStatus, StuckReason, TurnPhase, Unproven};
+use crate::saga::machine;
+use crate::saga::order::{Doubt, Order, Status, StepStatus, StuckReason, TurnPhase, Unproven};
 use crate::saga::time::{Moment, Span};
 use crate::store::StepStats;
 
@@ -92,10 +93,8 @@ impl<'a> Facts<'a> {
 
     /// What is awaited, longest first.
     pub fn waits(&self) -> Vec<Wait> {
-        let given_up = self.order.life.needs.iter().filter(|it| waits_for_step(it)).filter_map(|it| it.step);
-        let steps: BTreeSet<StepIx> =
-            self.order.waiting_on().chain(given_up).filter(|&ix| ix < self.order.steps.len()).collect();
-        let mut waits: Vec<Wait> = steps.into_iter().map(|ix| self.wait(ix)).collect();
+        let steps = self.order.waiting_on().filter(|&ix| ix < self.saga.steps.len());
+        let mut waits: Vec<Wait> = steps.map(|ix| self.wait(ix)).collect();
         waits.sort_by_key(|wait| (wait.since, wait.step));
         waits
     }
@@ -164,7 +163,9 @@ impl<'a> Facts<'a> {
             TurnPhase::Due(at) => Some(Next { at, step: None, what: NextWhat::TurnBack }),
             TurnPhase::Withheld | TurnPhase::Turned(_) => None,
         });
-        let whole = self.order.life.deadline.map(|at| Next { at, step: None, what: NextWhat::OrderOverdue });
+        // Past it the order is stuck and nothing more: for a stuck one that is no news.
+        let whole = self.order.life.deadline.filter(|_| self.order.life.status != Status::Stuck);
+        let whole = whole.map(|at| Next { at, step: None, what: NextWhat::OrderOverdue });
         steps.chain(turn).chain(whole).min_by_key(|next| next.at)
     }
 
@@ -199,52 +200,9 @@ impl<'a> Facts<'a> {
     }
 
     /// Why the order is unproven (rule 8).
-    ///
-    /// SEAM: `saga::machine::unproven(order, saga, doubts)` decides this for the machine; once it is here, this calls it.
     pub fn unproven(&self) -> Vec<Unproven> {
-        let life = &self.order.life;
-        let mut reasons = BTreeSet::new();
-        let states = || self.order.steps.iter().enumerate();
-        if self.is_known && !states().any(|(ix, state)| self.saga.is_root(ix) && state.event.is_some()) {
-            reasons.insert(Unproven::Beginning);
-        }
-        for doubt in self.doubts.iter().filter(|doubt| !life.status.is_ended() && self.concerns(doubt)) {
-            reasons.insert(match doubt.kind {
-                DoubtKind::Gap => Unproven::Gap,
-                DoubtKind::Quarantine => Unproven::Quarantine,
-            });
-        }
-        if life.inferred {
-            reasons.insert(Unproven::Inferred);
-        }
-        if life.reopened {
-            reasons.insert(Unproven::Completed);
-        }
-        let is_evident = |ix: StepIx| {
-            let later = self.saga.descendants(ix);
-            later.into_iter().any(|later| self.order.steps[later].status == StepStatus::Done)
-        };
-        let overdue = self.waits().into_iter().filter(|wait| wait.overdue && !wait.is_undoing);
-        if overdue.map(|wait| wait.step).any(is_evident) {
-            reasons.insert(Unproven::Evidence);
-        }
-        reasons.into_iter().collect()
+        if self.is_known { machine::unproven(self.saga, self.order, self.doubts) } else { Vec::new() }
     }
-
-    fn concerns(&self, doubt: &Doubt) -> bool {
-        let key = &self.order.key;
-        let is_saga = doubt.saga.as_ref().is_none_or(|saga| *saga == key.saga);
-        let is_order = doubt.order_id.as_ref().is_none_or(|order_id| *order_id == key.order_id);
-        let is_event = doubt.order_id.is_some()
-            || doubt.event.as_ref().is_none_or(|event| self.waits().iter().any(|wait| wait.events.contains(event)));
-        let was_open = self.order.created_at <= doubt.to;
-        is_saga && is_order && is_event && was_open
-    }
-}
-
-/// Whether the step of a need still waits for its event.
-fn waits_for_step(need: &Need) -> bool {
-    is_overdue(need.reason) && need.step.is_some()
 }
 
 fn is_overdue(reason: StuckReason) -> bool {

@@ -58,6 +58,28 @@ fn method_word(method: &Method) -> &str {
     }
 }
 
+/// Errors that no handler of ours made (a path that is no UTF-8, say) become problems too.
+pub async fn only_problems(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or("");
+    if status.is_client_error() || status.is_server_error() {
+        let is_ours = content_type.starts_with("application/problem+json") || content_type == "application/json";
+        if !is_ours {
+            let kind = match status.as_u16() {
+                404 => Kind::NotFound,
+                405 => Kind::MethodNotAllowed,
+                413 => Kind::TooLarge,
+                415 => Kind::UnsupportedMediaType,
+                _ if status.is_client_error() => Kind::BadParameter,
+                _ => Kind::Internal,
+            };
+            return Problem::new(kind, "the path or the request cannot be read").into_response();
+        }
+    }
+    response
+}
+
 /// Sets the headers that keep browsers from doing more with an answer than showing it.
 pub async fn guard_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;

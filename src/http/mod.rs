@@ -27,7 +27,7 @@ mod status;
 mod stream;
 mod surroundings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod view;
 pub mod why;
 
@@ -103,6 +103,7 @@ pub fn router(state: ApiState) -> Router {
         .fallback(layers::unknown_path)
         .method_not_allowed_fallback(layers::unknown_method)
         .layer(middleware::from_fn_with_state(state.clone(), layers::measure))
+        .layer(middleware::from_fn(layers::only_problems))
         .layer(middleware::from_fn(layers::guard_headers))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(TraceLayer::new_for_http().make_span_with(layers::span))

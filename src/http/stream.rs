@@ -41,6 +41,7 @@ const ENTRIES_AT_ONCE: usize = 500;
     params(
         ("saga" = Option<String>, Query, description = "Only this saga"),
         ("order_id" = Option<String>, Query, description = "Only orders with this id"),
+        ("order" = Option<String>, Query, description = "The same as `order_id`"),
         ("step" = Option<String>, Query, description = "Only entries that are about this step or change it"),
         ("Last-Event-ID" = Option<String>, Header, description = "Go on after this position"),
     ),
@@ -92,7 +93,7 @@ struct Wanted {
 
 impl Wanted {
     fn read(state: &ApiState, uri: &Uri) -> Result<Self, Problem> {
-        let params = Params::read(uri, &["saga", "order_id", "step"], None)?;
+        let params = Params::read(uri, &["saga", "order_id", "order", "step"], None)?;
         let catalog = state.desk.catalog();
         let saga = params.text("saga").map(str::to_owned);
         if let Some(name) = &saga
@@ -108,7 +109,8 @@ impl Wanted {
         {
             return Err(Problem::parameter("step", unknown("step", name, known)));
         }
-        Ok(Self { saga, order_id: params.text("order_id").map(str::to_owned), step })
+        let order_id = params.text("order_id").or_else(|| params.text("order")).map(str::to_owned);
+        Ok(Self { saga, order_id, step })
     }
 
     fn takes(&self, row: &JournalRow) -> bool {

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use super::facts::{Facts, NextWhat, Wait};
 use super::view::unproven_word;
 use crate::saga::definition::{Mode, OnTimeout, RetryTo, StepIx};
-use crate::saga::order::{Cause, Need, Status, StepStatus, StuckReason, TurnPhase, Unproven};
+use crate::saga::order::{Cause, Need, Skipped, Status, StepStatus, StuckReason, TurnPhase, Unproven};
 use crate::saga::time::{Moment, Span};
 
 /// Longest piece of foreign text in a sentence.
@@ -144,7 +144,8 @@ fn target(to: &RetryTo) -> String {
 /// " and undoes payment, placed": the steps a turning back would cover now.
 fn undone(facts: &Facts<'_>) -> String {
     let covered = facts.order.steps.iter().enumerate().rev().filter(|(ix, state)| {
-        let may_have_happened = matches!(state.status, StepStatus::Done | StepStatus::TimedOut);
+        let may_have_happened =
+            matches!(state.status, StepStatus::Done | StepStatus::TimedOut) || state.skipped == Some(Skipped::Timeout);
         may_have_happened && facts.step(*ix).compensation.is_some()
     });
     let names: Vec<String> = covered.map(|(ix, _)| format!("`{}`", facts.step(ix).name)).collect();
@@ -204,7 +205,7 @@ fn stuck(facts: &Facts<'_>, waits: &[Wait], unproven: &[Unproven]) -> String {
     let Some(need) = facts.order.first_need() else {
         return "stuck, and the reason is not recorded; `close` ends it".to_owned();
     };
-    let mut text = format!("stuck for {}: {}", facts.now.since(need.since), trouble(facts, need, waits));
+    let mut text = format!("stuck for {}: {}", facts.now.since(need.since), trouble(facts, need, waits, unproven));
     let _ = write!(text, "; {}", remedy(facts, need));
     if !unproven.is_empty() && need.reason != StuckReason::Unproven {
         let _ = write!(text, "; it is {}", doubt(unproven));
@@ -217,7 +218,7 @@ fn stuck(facts: &Facts<'_>, waits: &[Wait], unproven: &[Unproven]) -> String {
 }
 
 /// What is wrong.
-fn trouble(facts: &Facts<'_>, need: &Need, waits: &[Wait]) -> String {
+fn trouble(facts: &Facts<'_>, need: &Need, waits: &[Wait], unproven: &[Unproven]) -> String {
     let ix = need.step.filter(|&ix| ix < facts.saga.steps.len());
     let step = ix.map_or_else(|| "a step".to_owned(), |ix| format!("step `{}`", facts.step(ix).name));
     let detail = need.detail.as_deref().map(|it| format!(" ({})", foreign(it))).unwrap_or_default();
@@ -250,8 +251,7 @@ fn trouble(facts: &Facts<'_>, need: &Need, waits: &[Wait]) -> String {
         StuckReason::TemplateFailed => format!("an expression of the definition failed for {step}{detail}"),
         StuckReason::Held => format!("the brake holds it: too many orders turned back by timeout{}", blame(facts)),
         StuckReason::Unproven => {
-            let doubts = facts.unproven();
-            let held = if doubts.is_empty() { "unproven".to_owned() } else { doubt(&doubts) };
+            let held = if unproven.is_empty() { "unproven".to_owned() } else { doubt(unproven) };
             format!("it is {held}, so nothing was done about {}{detail}", overdue(facts, ix))
         }
         StuckReason::Observe => {

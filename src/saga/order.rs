@@ -433,14 +433,20 @@ impl Order {
         self.life.turn.as_ref().is_some_and(|turn| matches!(turn.phase, TurnPhase::Turned(_)))
     }
 
-    /// The steps something is expected from, with the compensations that are under way.
+    /// The steps something is expected from: waiting, or given up and left to a person, whose answer still mends them; with the
+    /// compensations that are under way or overdue.
     pub fn waiting_on(&self) -> impl Iterator<Item = StepIx> {
-        let ended = self.life.status.is_ended();
-        self.steps
-            .iter()
-            .enumerate()
-            .filter(move |(_, step)| !ended && matches!(step.status, StepStatus::Waiting | StepStatus::Compensating))
-            .map(|(ix, _)| ix)
+        let (ended, turned) = (self.life.status.is_ended(), self.has_turned());
+        let expects = move |status| match status {
+            StepStatus::Waiting | StepStatus::Compensating | StepStatus::CompensationFailed => true,
+            StepStatus::TimedOut => !turned,
+            StepStatus::Pending
+            | StepStatus::Done
+            | StepStatus::Failed
+            | StepStatus::Skipped
+            | StepStatus::Compensated => false,
+        };
+        self.steps.iter().enumerate().filter(move |(_, step)| !ended && expects(step.status)).map(|(ix, _)| ix)
     }
 
     /// What holds the order first, when it is stuck.

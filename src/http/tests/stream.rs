@@ -66,7 +66,7 @@ async fn a_client_that_comes_back_goes_on_where_it_was() {
 async fn a_new_client_begins_now_and_sees_only_what_it_asked_for() {
     let api = Api::of(vec![]);
     write(&api, 1, "101", INVENTORY);
-    let mut reading = Reading::open(&api, "?saga=order&order_id=101&step=inventory", None).await;
+    let mut reading = Reading::open(&api, "?saga=order&order=101&step=inventory", None).await;
     write(&api, 2, "102", INVENTORY);
     write(&api, 3, "101", PAYMENT);
     write(&api, 4, "101", INVENTORY);
@@ -86,7 +86,7 @@ async fn what_a_stream_does_not_know_is_refused() {
     let api = Api::of(vec![]);
     assert!(api.get("/v1/stream?step=inventroy").await.problem(400).contains("did you mean `inventory`"));
     assert!(api.get("/v1/stream?saga=x").await.problem(400).contains("saga"));
-    assert!(api.get("/v1/stream?order=1").await.problem(400).contains("did you mean `order_id`"));
+    assert!(api.get("/v1/stream?orders=1").await.problem(400).contains("did you mean `order`"));
     let request = Request::get("/v1/stream").header("last-event-id", "x").body(Body::empty()).unwrap();
     assert!(api.send(request).await.problem(400).contains("a number"));
 }

@@ -213,13 +213,13 @@ fn an_order_that_ended_says_how() {
     assert_eq!(ended(Status::Completed).why(), "completed at 2026-11-21T09:30:00Z, 42s after it began");
     let compensated = ended(Status::Compensated).with(|it| {
         turn(&mut it.order, Cause::Cancelled, TurnPhase::Turned(ago(9)));
-        it.order.life.cancelled = seen("OrderCancelled", ago(9));
+        it.order.life.cancelled = Some(seen("OrderCancelled", ago(9)));
         it.order.steps[PAYMENT].status = StepStatus::Compensated;
     });
     assert!(compensated.why().ends_with("undone `payment` because it was cancelled by OrderCancelled"));
     let failed = ended(Status::Failed).with(|it| {
         turn(&mut it.order, Cause::Failed(PAYMENT), TurnPhase::Turned(ago(9)));
-        it.order.steps[PAYMENT].failure = seen("PaymentDeclined", ago(9));
+        it.order.steps[PAYMENT].failure = Some(seen("PaymentDeclined", ago(9)));
     });
     assert!(failed.why().ends_with("step `payment` failed with PaymentDeclined, and nothing had to be undone"));
     assert!(ended(Status::Closed).why().contains("by a person"));
