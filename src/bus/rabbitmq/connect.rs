@@ -9,10 +9,15 @@
 //!                 └── refused (credentials, vhost): said at error level, tried again every 30 s
 //! ```
 //!
+//! Where calls may be refused they go through [`Live::ask`]. A refusal closes its channel, and the client library then poisons the
+//! channel's number for good: the next channel to get that number fails at once with the old refusal. Numbers come round only
+//! after all were used, so a connection is replaced before that, and an error on opening a channel is never taken for an answer.
+//!
 //! The socket is opened here and not by the client library: a handshake that is abandoned there would keep its thread until the
 //! peer hangs up, so a second handle on the socket is kept to shut it down.
 
 use std::net::Shutdown;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +54,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const STEADY: Duration = Duration::from_secs(10);
 /// How often the state is looked at besides the events, which the client library may drop.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// Channels opened on one connection before it is renewed; RabbitMQ numbers them up to 2,047.
+const CHANNELS_MAX: usize = 1_900;
+/// A renewed connection is back in well under a second.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a failed call on a connection means.
 #[derive(Clone, Debug)]
@@ -84,12 +93,43 @@ pub(super) struct Live {
     connection: Connection,
     socket: Socket,
     given_up: CancellationToken,
+    /// Its channels are nearly used up: another one should take its place, while it still works.
+    worn: CancellationToken,
+    opened: AtomicUsize,
+    /// An idle channel for asking.
+    spare: Mutex<Option<Channel>>,
 }
 
 impl Live {
     /// A fresh channel.
     pub(super) async fn channel(&self) -> Result<Channel, Fault> {
-        self.rpc("channel.open", self.connection.create_channel()).await
+        if self.opened.fetch_add(1, Ordering::AcqRel) >= CHANNELS_MAX {
+            self.worn.cancel();
+            return Err(Fault::Gone("all channels of the connection are used up; it is being renewed".into()));
+        }
+        match self.rpc("channel.open", self.connection.create_channel()).await {
+            Err(Fault::Channel { text, .. }) => {
+                // The broker refuses no channel: this is what a former owner of its number was told.
+                self.give_up();
+                Err(Fault::Gone(format!("a channel could not be opened: {text}")))
+            }
+            answer => answer,
+        }
+    }
+
+    /// Makes a call that may be refused, on a channel nobody else needs. A refused or cancelled call takes the channel with it.
+    pub(super) async fn ask<T, C>(&self, what: &str, call: impl FnOnce(Channel) -> C + Send) -> Result<T, Fault>
+    where
+        C: Future<Output = lapin::Result<T>> + Send,
+    {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let channel = match spare.filter(|channel| channel.status().connected()) {
+            Some(channel) => channel,
+            None => self.channel().await?,
+        };
+        let answer = self.rpc(what, call(channel.clone())).await?;
+        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(channel);
+        Ok(answer)
     }
 
     /// Waits for one synchronous method, but not for ever.
@@ -138,23 +178,24 @@ impl Live {
         self.give_up();
     }
 
-    /// Returns why it ended, once it has.
-    async fn ended(&self) -> String {
+    /// Returns why it ended, once it has; `None` when it only is to be replaced.
+    async fn ended(&self) -> Option<String> {
         let mut events = Box::pin(self.connection.events_listener());
         let mut last = String::from("the connection ended");
         while self.is_up() {
             tokio::select! {
-                () = self.given_up.cancelled() => return "given up: it did not answer".into(),
+                () = self.given_up.cancelled() => return Some("given up: it did not answer".into()),
+                () = self.worn.cancelled() => return None,
                 event = events.next() => match event {
                     Some(lapin::Event::Error(error)) => last = error.to_string(),
                     Some(lapin::Event::ConnectionBlocked(reason)) => tracing::warn!(reason, "the broker blocks publishing"),
                     Some(_) => {}
-                    None => return last,
+                    None => return Some(last),
                 },
                 () = sleep(WATCH_EVERY) => {}
             }
         }
-        last
+        Some(last)
     }
 }
 
@@ -204,6 +245,22 @@ impl Link {
         }
     }
 
+    /// The connection with channels to spare, as soon as it stands; what is wrong with it if that takes long.
+    pub(super) async fn fresh(&self) -> Result<Arc<Live>, BusError> {
+        let live = self.now()?;
+        let opened = live.opened.load(Ordering::Acquire);
+        if opened >= CHANNELS_MAX / 2 {
+            live.worn.cancel();
+        }
+        if opened < CHANNELS_MAX {
+            return Ok(live);
+        }
+        let mut changes = self.live.clone();
+        let replaced = changes.wait_for(|now| now.as_ref().is_some_and(|now| !Arc::ptr_eq(now, &live)));
+        timeout(RENEWAL_TIMEOUT, replaced).await.ok();
+        self.now()
+    }
+
     /// What is wrong with it, while it does not stand.
     pub(super) fn problem(&self) -> Option<String> {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -246,13 +303,18 @@ async fn supervise(
                 say(None);
                 publish.send_replace(Some(Arc::clone(&live)));
                 let why = tokio::select! {
-                    () = stop.cancelled() => None,
-                    why = live.ended() => Some(why),
+                    () = stop.cancelled() => {
+                        publish.send_replace(None);
+                        return live.close().await;
+                    }
+                    why = live.ended() => why,
+                };
+                let Some(why) = why else {
+                    // It works until the next one is there, and for whoever still uses it then.
+                    tracing::debug!(connection = name, "the connection to the broker is renewed");
+                    continue;
                 };
                 publish.send_replace(None);
-                let Some(why) = why else {
-                    return live.close().await;
-                };
                 live.give_up();
                 tracing::warn!(connection = name, why, "the connection to the broker ended");
                 say(Some(why));
@@ -317,7 +379,14 @@ async fn connect(uri: &AMQPUri, name: &'static str) -> Result<Live, Refusal> {
     let attempt = timeout(HANDSHAKE_TIMEOUT, Connection::connector(uri, runtime, dialled, properties)).await;
     let socket = handle.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (attempt, socket) {
-        (Ok(Ok(connection)), Some(socket)) => Ok(Live { connection, socket, given_up: CancellationToken::new() }),
+        (Ok(Ok(connection)), Some(socket)) => Ok(Live {
+            connection,
+            socket,
+            given_up: CancellationToken::new(),
+            worn: CancellationToken::new(),
+            opened: AtomicUsize::new(0),
+            spare: Mutex::new(None),
+        }),
         (outcome, socket) => {
             // Without this the client's thread would wait for the peer, perhaps for ever.
             if let Some(socket) = socket {

@@ -18,8 +18,8 @@ use crate::saga::definition::Declare;
 /// Looks at each wanted exchange, in order.
 pub(super) async fn look(shared: &Shared, wanted: Vec<Wanted>) -> Result<Vec<Look>, BusError> {
     shared.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&wanted);
-    let live = shared.consume.now()?;
-    if let Some(state) = topology::queue_state(&live, &shared.names.tap).await? {
+    let live = shared.look.fresh().await?;
+    if let Some(state) = topology::own_queue(&live, &shared.names.tap).await? {
         shared.note_depth(state.messages);
     }
     look_at_all(shared, &live, &wanted).await
@@ -32,140 +32,110 @@ pub(super) async fn bind_again(shared: &Shared, live: &Live) -> Result<(), BusEr
 }
 
 async fn look_at_all(shared: &Shared, live: &Live, wanted: &[Wanted]) -> Result<Vec<Look>, BusError> {
-    let mut eye = Eye { live, channel: None };
     let mut looks = Vec::with_capacity(wanted.len());
     for one in wanted {
-        looks.push(eye.look_at(shared, one).await?);
+        looks.push(look_at(live, shared, one).await?);
     }
     Ok(looks)
 }
 
 /// Removes bindings of the tap.
 pub(super) async fn unbind(shared: &Shared, exchange: String, keys: Vec<String>) -> Result<(), BusError> {
-    let live = shared.consume.now()?;
-    let channel = live.channel().await?;
+    let live = shared.look.fresh().await?;
+    let exchange = short(&exchange)?;
     for key in keys {
-        let call =
-            channel.queue_unbind(shared.names.tap.short(), short(&exchange)?, short(&key)?, FieldTable::default());
-        match live.rpc("queue.unbind", call).await {
-            // A binding, queue or exchange that is not there is unbound already. 3.10 does not even complain.
-            Ok(()) => {}
-            Err(Fault::Channel { code: 404, .. }) => return Ok(()),
+        let (tap, from, key) = (shared.names.tap.short(), exchange.clone(), short(&key)?);
+        let unbind = async |channel: Channel| channel.queue_unbind(tap, from, key, FieldTable::default()).await;
+        match live.ask("queue.unbind", unbind).await {
+            // What is not there is unbound already. 3.10 does not even complain.
+            Ok(()) | Err(Fault::Channel { code: 404, .. }) => {}
             Err(fault) => return Err(fault.into()),
         }
     }
     Ok(())
 }
 
-/// A channel for looking, opened again whenever a refusal closed it.
-struct Eye<'a> {
-    live: &'a Live,
-    channel: Option<Channel>,
-}
+/// The broker's answer: done, or its code and reason for refusing.
+type Answer = Result<(), (u16, String)>;
 
-impl Eye<'_> {
-    async fn look_at(&mut self, shared: &Shared, wanted: &Wanted) -> Result<Look, BusError> {
-        let mut look = Look { exchange: wanted.exchange.clone(), found: true, bound: false, problem: None };
-        let Ok(exchange) = ShortString::try_new(wanted.exchange.as_str()) else {
-            look.problem = Some("no exchange has a name this long".into());
-            return Ok(look);
-        };
-        if let Err((code, text)) = self.find(&exchange).await? {
-            look.found = code != 404;
-            match (&wanted.declare, look.found) {
-                (Some(declare), false) => {
-                    if let Err((_, text)) = self.declare(&exchange, declare).await? {
-                        look.problem = Some(format!("it is absent and cannot be declared: {text}"));
-                        return Ok(look);
-                    }
-                }
-                (None, false) => return Ok(look),
-                (_, true) => {
-                    look.problem = Some(text);
+async fn look_at(live: &Live, shared: &Shared, wanted: &Wanted) -> Result<Look, BusError> {
+    let mut look = Look { exchange: wanted.exchange.clone(), found: true, bound: false, problem: None };
+    let Ok(exchange) = ShortString::try_new(wanted.exchange.as_str()) else {
+        look.problem = Some("no exchange has a name this long".into());
+        return Ok(look);
+    };
+    if let Err((code, text)) = find(live, &exchange).await? {
+        look.found = code != 404;
+        match (&wanted.declare, look.found) {
+            (Some(declared), false) => {
+                if let Err((_, text)) = declare(live, &exchange, declared).await? {
+                    look.problem = Some(format!("it is absent and cannot be declared: {text}"));
                     return Ok(look);
                 }
             }
-        }
-        for key in wanted.binding_keys() {
-            if let Err((_, text)) = self.bind(shared, &exchange, &key).await? {
-                look.problem = Some(format!("the tap cannot be bound by `{key}`: {text}"));
+            (None, false) => return Ok(look),
+            (_, true) => {
+                look.problem = Some(text);
                 return Ok(look);
             }
         }
-        look.bound = true;
-        Ok(look)
     }
-
-    /// Whether the exchange is there. The type is not looked at in a passive declare.
-    async fn find(&mut self, exchange: &ShortString) -> Result<Result<(), (u16, String)>, BusError> {
-        let channel = self.open().await?;
-        let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-        let call = channel.exchange_declare(exchange.clone(), ExchangeKind::Topic, options, FieldTable::default());
-        let answer = self.live.rpc("exchange.declare", call).await;
-        self.seen(answer)
-    }
-
-    /// Declares a foreign exchange word for word as its definition says. Only after [`Eye::find`] found it absent.
-    async fn declare(
-        &mut self,
-        exchange: &ShortString,
-        declare: &Declare,
-    ) -> Result<Result<(), (u16, String)>, BusError> {
-        let channel = self.open().await?;
-        let kind = match declare.kind.as_str() {
-            "direct" => ExchangeKind::Direct,
-            "fanout" => ExchangeKind::Fanout,
-            "headers" => ExchangeKind::Headers,
-            "topic" => ExchangeKind::Topic,
-            other => ExchangeKind::Custom(other.to_owned()),
-        };
-        let options = ExchangeDeclareOptions {
-            passive: false,
-            durable: declare.durable,
-            auto_delete: declare.auto_delete,
-            internal: declare.internal,
-            nowait: false,
-        };
-        let call = channel.exchange_declare(exchange.clone(), kind, options, FieldTable::default());
-        let answer = self.live.rpc("exchange.declare", call).await;
-        self.seen(answer)
-    }
-
-    async fn bind(
-        &mut self,
-        shared: &Shared,
-        exchange: &ShortString,
-        key: &str,
-    ) -> Result<Result<(), (u16, String)>, BusError> {
-        let Ok(key) = ShortString::try_new(key) else {
-            return Ok(Err((0, "no binding key is this long".into())));
-        };
-        let channel = self.open().await?;
-        let (tap, options) = (shared.names.tap.short(), QueueBindOptions::default());
-        let call = channel.queue_bind(tap, exchange.clone(), key, options, FieldTable::default());
-        let answer = self.live.rpc("queue.bind", call).await;
-        self.seen(answer)
-    }
-
-    async fn open(&mut self) -> Result<Channel, BusError> {
-        if let Some(channel) = &self.channel {
-            return Ok(channel.clone());
+    for key in wanted.binding_keys() {
+        if let Err((_, text)) = bind(live, shared, &exchange, &key).await? {
+            look.problem = Some(format!("the tap cannot be bound by `{key}`: {text}"));
+            return Ok(look);
         }
-        let channel = self.live.channel().await?;
-        self.channel = Some(channel.clone());
-        Ok(channel)
     }
+    look.bound = true;
+    Ok(look)
+}
 
-    /// A refusal is an answer, and the channel is gone with it; anything else means that nothing is known.
-    fn seen(&mut self, answer: Result<(), Fault>) -> Result<Result<(), (u16, String)>, BusError> {
-        match answer {
-            Ok(()) => Ok(Ok(())),
-            Err(Fault::Channel { code, text }) => {
-                self.channel = None;
-                Ok(Err((code, text)))
-            }
-            Err(fault @ Fault::Gone(_)) => Err(fault.into()),
-        }
+/// Whether the exchange is there. A passive declare does not look at the type.
+async fn find(live: &Live, exchange: &ShortString) -> Result<Answer, BusError> {
+    let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let find = async |channel: Channel| {
+        channel.exchange_declare(exchange.clone(), ExchangeKind::Topic, options, FieldTable::default()).await
+    };
+    answer(live.ask("exchange.declare", find).await)
+}
+
+/// Declares a foreign exchange word for word as its definition says. Only after [`find`] found it absent.
+async fn declare(live: &Live, exchange: &ShortString, declared: &Declare) -> Result<Answer, BusError> {
+    let kind = match declared.kind.as_str() {
+        "direct" => ExchangeKind::Direct,
+        "fanout" => ExchangeKind::Fanout,
+        "headers" => ExchangeKind::Headers,
+        "topic" => ExchangeKind::Topic,
+        other => ExchangeKind::Custom(other.to_owned()),
+    };
+    let options = ExchangeDeclareOptions {
+        passive: false,
+        durable: declared.durable,
+        auto_delete: declared.auto_delete,
+        internal: declared.internal,
+        nowait: false,
+    };
+    let declare =
+        async |channel: Channel| channel.exchange_declare(exchange.clone(), kind, options, FieldTable::default()).await;
+    answer(live.ask("exchange.declare", declare).await)
+}
+
+async fn bind(live: &Live, shared: &Shared, exchange: &ShortString, key: &str) -> Result<Answer, BusError> {
+    let Ok(key) = ShortString::try_new(key) else {
+        return Ok(Err((0, "no binding key is this long".into())));
+    };
+    let (tap, options) = (shared.names.tap.short(), QueueBindOptions::default());
+    let bind =
+        async |channel: Channel| channel.queue_bind(tap, exchange.clone(), key, options, FieldTable::default()).await;
+    answer(live.ask("queue.bind", bind).await)
+}
+
+/// A refusal is an answer; anything else means that nothing is known.
+fn answer(outcome: Result<(), Fault>) -> Result<Answer, BusError> {
+    match outcome {
+        Ok(()) => Ok(Ok(())),
+        Err(Fault::Channel { code, text }) => Ok(Err((code, text))),
+        Err(fault @ Fault::Gone(_)) => Err(fault.into()),
     }
 }
 

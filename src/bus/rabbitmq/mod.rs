@@ -1,12 +1,13 @@
 //! RabbitMQ, 3.10 and later, by AMQP 0-9-1.
 //!
-//! Two connections, because a broker in alarm stops reading from one that publishes, and acknowledgements must not wait for
-//! that. Each has a supervisor of its own that makes it again for ever; nothing inside a connection is recovered: channels,
+//! Three connections. A broker in alarm stops reading from one that publishes, and acknowledgements must not wait for that; and
+//! refused calls wear a connection out (see [`connect`]), which the other two must not feel. Each has a supervisor of its own that makes it again for ever; nothing inside a connection is recovered: channels,
 //! consumers and everything in hand end with it, and their owners begin anew.
 //!
 //! ```text
-//!   escrow-consume: tap ─▶ RabbitSource ─▶ batches       looks at exchanges, declares, binds
-//!   escrow-publish: RabbitSink ─▶ exchanges              canaries, looks at queues for retries
+//!   escrow-consume: tap ─▶ RabbitSource ─▶ batches
+//!   escrow-publish: RabbitSink ─▶ exchanges, and canaries
+//!   escrow-look:    declares what is Escrow's, binds, looks at exchanges, and at queues for retries
 //! ```
 //!
 //! Never: changes, consumes or empties anything whose name does not begin with `escrow` (see [`names`]); nacks or cancels;
@@ -55,8 +56,9 @@ pub fn start(url: &str, name: &str, options: Options) -> Result<(Arc<RabbitTap>,
         .parse()
         .map_err(|_| BusError::Misconfigured("the AMQP URL is not like amqp://user:password@host:5672/vhost".into()))?;
     let names = names::Names::new(name)?;
+    let consume = connect::Link::start(uri.clone(), "escrow-consume");
     let publish = Arc::new(connect::Link::start(uri.clone(), "escrow-publish"));
-    let consume = connect::Link::start(uri, "escrow-consume");
-    let sink = Arc::new(RabbitSink::new(names.clone(), Arc::clone(&publish)));
-    Ok((Arc::new(RabbitTap::new(names, options, consume, publish)), sink))
+    let look = Arc::new(connect::Link::start(uri, "escrow-look"));
+    let sink = Arc::new(RabbitSink::new(names.clone(), Arc::clone(&publish), Arc::clone(&look)));
+    Ok((Arc::new(RabbitTap::new(names, options, consume, publish, look)), sink))
 }

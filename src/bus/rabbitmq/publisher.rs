@@ -48,6 +48,7 @@ const PERSISTENT: u8 = 2;
 pub struct RabbitSink {
     names: Names,
     link: Arc<Link>,
+    look: Arc<Link>,
     queues: Queues,
     open: Mutex<Option<Open>>,
 }
@@ -80,8 +81,8 @@ struct Outcome {
 }
 
 impl RabbitSink {
-    pub(super) fn new(names: Names, link: Arc<Link>) -> Self {
-        Self { names, link, queues: Queues::default(), open: Mutex::new(None) }
+    pub(super) fn new(names: Names, link: Arc<Link>, look: Arc<Link>) -> Self {
+        Self { names, link, look, queues: Queues::default(), open: Mutex::new(None) }
     }
 
     async fn publish_all(&self, publications: Vec<Publication>) -> Result<Vec<Published>, BusError> {
@@ -121,10 +122,10 @@ impl RabbitSink {
         let (exchange, routing_key, queue, mandatory) = match target {
             Target::Exchange { exchange, routing_key } => (exchange, routing_key, None, mandatory),
             Target::Queue(queue) => {
-                match self.queues.look_at(live, &queue).await {
+                match self.look_at_queue(&queue).await {
                     Ok(Ok(())) => {}
                     Ok(Err(why)) => return Err(Published::Withheld(why)),
-                    Err(Fault::Gone(text) | Fault::Channel { text, .. }) => return Err(Published::Unknown(text)),
+                    Err(error) => return Err(Published::Unknown(error.to_string())),
                 }
                 (self.names.retry_exchange.to_string(), queue.clone(), Some(queue), true)
             }
@@ -134,6 +135,11 @@ impl RabbitSink {
         };
         let (exchange, routing_key) = (short("exchange", exchange)?, short("routing key", routing_key)?);
         Ok(Letter { place, key, exchange, routing_key, queue, mandatory, properties, body })
+    }
+
+    async fn look_at_queue(&self, queue: &str) -> Result<Result<(), String>, BusError> {
+        let live = self.look.fresh().await?;
+        Ok(self.queues.look_at(&live, queue).await?)
     }
 
     async fn send_chunk(&self, open: &mut Option<Open>, chunk: &[&Letter]) -> Vec<Published> {
@@ -253,12 +259,19 @@ impl RabbitSink {
         {
             return Ok(open);
         }
-        if !same_connection && let Err(error) = topology::declare_exchanges(&live, &self.names).await {
+        if !same_connection && let Err(error) = self.declare_exchanges().await {
             tracing::warn!(%error, "Escrow's exchanges could not be declared");
         }
         let channel = live.channel().await?;
         live.rpc("confirm.select", channel.confirm_select(ConfirmSelectOptions::default())).await?;
         Ok(Open { live, channel })
+    }
+}
+
+impl RabbitSink {
+    async fn declare_exchanges(&self) -> Result<(), BusError> {
+        let look = self.look.fresh().await?;
+        topology::declare_exchanges(&look, &self.names).await
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use lapin::types::ShortString;
 use tokio::sync::Mutex;
 
 use super::connect::{Fault, Live};
@@ -29,8 +30,8 @@ impl Queues {
         if let Some((_, word)) = seen.get(queue) {
             return Ok(word.clone());
         }
-        let channel = live.channel().await?;
-        let word = match topology::look_at_queue(live, &channel, queue).await {
+        let Ok(name) = ShortString::try_new(queue) else { return Ok(Err("no queue has a name this long".into())) };
+        let word = match topology::queue_state(live, name).await {
             Ok(state) if state.consumers == 0 => Err(format!("nobody consumes the queue `{queue}`")),
             Ok(state) if state.messages > 0 => {
                 Err(format!("the queue `{queue}` has {} messages waiting already", state.messages))

@@ -81,7 +81,7 @@ impl RabbitSource {
             self.take_rest()?;
             if self.taken.iter().any(is_canary) {
                 // Whatever was dropped before a canary came is told before it.
-                self.shared.check(&self.live).await?;
+                self.shared.check().await?;
             }
             // No await from here on: what is taken is in the batch.
             let items = self.taken.drain(..).collect();
@@ -126,10 +126,11 @@ impl RabbitSource {
     /// Declares the tap and starts to consume.
     async fn begin(&mut self) -> Result<(), BusError> {
         let (names, live) = (&self.shared.names, &self.live);
-        let was_there = topology::queue_state(live, &names.tap).await?.is_some();
-        topology::declare_tap(live, names, self.shared.options.bound).await?;
+        let look = self.shared.look.fresh().await?;
+        let was_there = topology::own_queue(&look, &names.tap).await?.is_some();
+        topology::declare_tap(&look, names, self.shared.options.bound).await?;
         if !was_there {
-            look::bind_again(&self.shared, live).await?;
+            look::bind_again(&self.shared, &look).await?;
         }
         let channel = live.channel().await?;
         let prefetch = self.shared.options.batch_messages.saturating_mul(BATCHES_AHEAD);
@@ -258,14 +259,15 @@ impl RabbitReceipt {
             }
             if settle && let Some(channel) = &self.channel {
                 // A question to the queue itself, behind the acknowledgement on the same channel.
-                let state = topology::look_at_queue(&self.live, channel, self.shared.names.tap.as_str()).await?;
+                let question = topology::look(channel, self.shared.names.tap.short());
+                let state = self.live.rpc("queue.declare", question).await?;
                 self.shared.note_depth(state.messages);
             }
         }
         self.done = true;
         self.run.acked.store(self.number, Ordering::Release);
         if let Some(through) = self.gaps_through {
-            self.shared.committed(&self.live, through).await;
+            self.shared.committed(through).await;
         }
         self.run.advanced.notify_waiters();
         Ok(())

@@ -5,7 +5,7 @@
 //! cannot forget it.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -37,7 +37,10 @@ pub(super) struct Shared {
     pub(super) names: Names,
     pub(super) options: Options,
     pub(super) consume: Link,
-    pub(super) publish: std::sync::Arc<Link>,
+    publish: Arc<Link>,
+    pub(super) look: Arc<Link>,
+    /// A confirming channel with no canary in flight.
+    canaries: tokio::sync::Mutex<Option<(Arc<Live>, Channel)>>,
     pub(super) gaps: Gaps,
     pub(super) flights: Flights,
     /// Sources whose consumer is registered.
@@ -53,14 +56,15 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Looks at the tap and at what was lost; what it finds becomes a gap. Returns whether the tap is there.
-    pub(super) async fn check(&self, live: &Live) -> Result<bool, BusError> {
-        let lost = topology::queue_state(live, &self.names.lost).await?;
+    pub(super) async fn check(&self) -> Result<bool, BusError> {
+        let live = self.look.fresh().await?;
+        let lost = topology::own_queue(&live, &self.names.lost).await?;
         if let Some(lost) = lost {
             self.note_lost(lost.messages);
         } else {
-            topology::declare_lost(live, &self.names).await?;
+            topology::declare_lost(&live, &self.names).await?;
         }
-        let state = topology::queue_state(live, &self.names.tap).await?;
+        let state = topology::own_queue(&live, &self.names.tap).await?;
         if let Some(state) = state {
             self.note_depth(state.messages);
             if lost.is_none() {
@@ -93,10 +97,10 @@ impl Shared {
     }
 
     /// Gaps up to the `through`-th are committed. What was lost has been told, so it need not be kept.
-    pub(super) async fn committed(&self, live: &Live, through: u64) {
+    pub(super) async fn committed(&self, through: u64) {
         let settled = self.gaps.settle(through);
         if settled.iter().any(|gap| gap.kind == GapKind::Overflow) {
-            match topology::empty(live, &self.names.lost).await {
+            match self.empty_lost().await {
                 Ok(gone) => {
                     let told = self.lost_told.swap(0, Ordering::AcqRel);
                     if gone > told {
@@ -105,9 +109,14 @@ impl Shared {
                         self.gaps.add(GapKind::Overflow, detail);
                     }
                 }
-                Err(fault) => tracing::warn!(?fault, "the lost messages could not be cleared; they will be told again"),
+                Err(error) => tracing::warn!(%error, "the lost messages could not be cleared; they will be told again"),
             }
         }
+    }
+
+    async fn empty_lost(&self) -> Result<u32, BusError> {
+        let live = self.look.fresh().await?;
+        Ok(topology::empty(&live, &self.names.lost).await?)
     }
 
     pub(super) fn say(&self, problem: Option<String>) {
@@ -116,15 +125,17 @@ impl Shared {
 }
 
 /// The tap of one Escrow on a virtual host.
-pub struct RabbitTap(std::sync::Arc<Shared>);
+pub struct RabbitTap(Arc<Shared>);
 
 impl RabbitTap {
-    pub(super) fn new(names: Names, options: Options, consume: Link, publish: std::sync::Arc<Link>) -> Self {
-        Self(std::sync::Arc::new(Shared {
+    pub(super) fn new(names: Names, options: Options, consume: Link, publish: Arc<Link>, look: Arc<Link>) -> Self {
+        Self(Arc::new(Shared {
             names,
             options,
             consume,
             publish,
+            look,
+            canaries: tokio::sync::Mutex::new(None),
             gaps: Gaps::default(),
             flights: Flights::default(),
             consumers: AtomicUsize::new(0),
@@ -139,16 +150,18 @@ impl RabbitTap {
     async fn open(&self) -> Result<RabbitSource, BusError> {
         let shared = &self.0;
         let live = shared.consume.wait().await?;
-        topology::declare_exchanges(&live, &shared.names).await?;
-        if shared.check(&live).await? {
-            // The queue of lost messages that is there may have been made by an older version: declare both again.
-            topology::declare_lost(&live, &shared.names).await?;
-            topology::declare_tap(&live, &shared.names, shared.options.bound).await?;
+        shared.look.wait().await?;
+        let look = shared.look.fresh().await?;
+        topology::declare_exchanges(&look, &shared.names).await?;
+        if shared.check().await? {
+            // What is there may have been made by an older version: declaring it again shows a difference.
+            topology::declare_lost(&look, &shared.names).await?;
+            topology::declare_tap(&look, &shared.names, shared.options.bound).await?;
         } else {
             let detail = format!("`{}` was not there and had to be declared anew", shared.names.tap);
             shared.gaps.add(GapKind::DeclaredAnew, detail);
         }
-        Ok(RabbitSource::new(std::sync::Arc::clone(shared), live))
+        Ok(RabbitSource::new(Arc::clone(shared), live))
     }
 
     async fn release_canary(&self, sent_at: Moment, carried: Option<Moment>) -> Result<(), BusError> {
@@ -159,15 +172,26 @@ impl RabbitTap {
         }
         let properties =
             convert::to_properties(&canary::envelope(sent_at, carried)).map_err(BusError::Misconfigured)?;
-        let channel = live.channel().await?;
-        live.rpc("confirm.select", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        // Taken while in use: after a failed or cancelled call the next canary gets a fresh one.
+        let mut kept = shared.canaries.lock().await;
+        let kept_channel = kept.take().filter(|(of, channel)| Arc::ptr_eq(of, &live) && channel.status().connected());
+        let channel = if let Some((_, channel)) = kept_channel {
+            channel
+        } else {
+            let channel = live.channel().await?;
+            live.rpc("confirm.select", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+            channel
+        };
         shared.flights.sent(sent_at);
         let (exchange, key) = (shared.names.canary_exchange.short(), shared.names.key.clone());
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let sending = async { channel.basic_publish(exchange, key, options, b"", properties).await?.await };
         match timeout(CANARY_TIMEOUT, sending).await {
-            // One message on a channel of its own: here the returned message is surely this one.
-            Ok(Ok(Confirmation::Ack(None))) => Ok(()),
+            // One message at a time on a channel of its own: here a returned message is surely this one.
+            Ok(Ok(Confirmation::Ack(None))) => {
+                *kept = Some((live, channel));
+                Ok(())
+            }
             Ok(Ok(Confirmation::Ack(Some(_)))) => {
                 Err(BusError::Disconnected(format!("`{}` is not there to take the canary", shared.names.tap)))
             }
@@ -219,7 +243,7 @@ impl Tap for RabbitTap {
             problem: match (&consume, &publish) {
                 (None, _) => shared.consume.problem(),
                 (_, None) => shared.publish.problem(),
-                (Some(_), Some(_)) => own,
+                (Some(_), Some(_)) => own.or_else(|| shared.look.problem()),
             },
         }
     }
@@ -228,6 +252,7 @@ impl Tap for RabbitTap {
         Box::pin(async move {
             self.0.consume.close().await;
             self.0.publish.close().await;
+            self.0.look.close().await;
         })
     }
 }

@@ -7,11 +7,11 @@
 //!   escrow (topic) ──▶ whoever listens to tellings
 //! ```
 //!
-//! Every call works on a channel of its own, because a refusal closes the channel. Arguments are those that 3.10 and 4.x both
+//! Every call goes to the connection for looking, because a refusal closes the channel. Arguments are those that 3.10 and 4.x both
 //! take; nothing here is transient.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 
 use super::connect::{Fault, Live};
@@ -54,10 +54,10 @@ pub(super) async fn declare_exchanges(live: &Live, names: &Names) -> Result<(), 
         (&names.lost_exchange, ExchangeKind::Direct),
     ];
     for (name, kind) in wanted {
-        let channel = live.channel().await?;
         let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        let call = channel.exchange_declare(name.short(), kind, options, FieldTable::default());
-        live.rpc("exchange.declare", call).await.map_err(|fault| refusal("exchange", name, fault))?;
+        let declare =
+            async |channel: Channel| channel.exchange_declare(name.short(), kind, options, FieldTable::default()).await;
+        live.ask("exchange.declare", declare).await.map_err(|fault| refusal("exchange", name, fault))?;
     }
     Ok(())
 }
@@ -90,43 +90,46 @@ pub(super) async fn declare_tap(live: &Live, names: &Names, bound: Bound) -> Res
 }
 
 /// How one of Escrow's queues is; `None` if it is not there.
-pub(super) async fn queue_state(live: &Live, queue: &OwnName) -> Result<Option<QueueState>, Fault> {
-    let channel = live.channel().await?;
-    match look_at_queue(live, &channel, queue.as_str()).await {
+pub(super) async fn own_queue(live: &Live, queue: &OwnName) -> Result<Option<QueueState>, Fault> {
+    match queue_state(live, queue.short()).await {
         Ok(state) => Ok(Some(state)),
         Err(Fault::Channel { code: 404, .. }) => Ok(None),
         Err(fault) => Err(fault),
     }
 }
 
-/// A passive look at any queue; needs no permission on 3.10 and any permission on 4.3. A refusal closes the channel.
-pub(super) async fn look_at_queue(live: &Live, channel: &Channel, queue: &str) -> Result<QueueState, Fault> {
+/// A passive look at any queue; needs no permission on 3.10 and any permission on 4.3.
+pub(super) async fn queue_state(live: &Live, queue: ShortString) -> Result<QueueState, Fault> {
+    live.ask("queue.declare", async |channel: Channel| look(&channel, queue).await).await
+}
+
+/// The same on a channel of the caller's; a refusal closes it.
+pub(super) async fn look(channel: &Channel, queue: ShortString) -> lapin::Result<QueueState> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-    let name = lapin::types::ShortString::try_new(queue)
-        .map_err(|error| Fault::Channel { code: 404, text: error.to_string() })?;
-    let state = live.rpc("queue.declare", channel.queue_declare(name, options, FieldTable::default())).await?;
+    let state = channel.queue_declare(queue, options, FieldTable::default()).await?;
     Ok(QueueState { messages: state.message_count(), consumers: state.consumer_count() })
 }
 
 /// Empties one of Escrow's queues. Returns how many messages went.
 pub(super) async fn empty(live: &Live, queue: &OwnName) -> Result<u32, Fault> {
-    let channel = live.channel().await?;
-    live.rpc("queue.purge", channel.queue_purge(queue.short(), QueuePurgeOptions::default())).await
+    let purge = async |channel: Channel| channel.queue_purge(queue.short(), QueuePurgeOptions::default()).await;
+    live.ask("queue.purge", purge).await
 }
 
 async fn declare_queue(live: &Live, name: &OwnName, arguments: FieldTable) -> Result<(), BusError> {
-    let channel = live.channel().await?;
-    let call = channel.queue_declare(name.short(), QueueDeclareOptions::durable(), arguments);
-    live.rpc("queue.declare", call).await.map_err(|fault| refusal("queue", name, fault))?;
+    let options = QueueDeclareOptions::durable();
+    let declare = async |channel: Channel| channel.queue_declare(name.short(), options, arguments).await;
+    live.ask("queue.declare", declare).await.map_err(|fault| refusal("queue", name, fault))?;
     Ok(())
 }
 
 /// Binds an own queue to an own exchange, by the name of the tap.
 async fn bind_own(live: &Live, queue: &OwnName, exchange: &OwnName, names: &Names) -> Result<(), BusError> {
-    let channel = live.channel().await?;
-    let options = QueueBindOptions::default();
-    let call = channel.queue_bind(queue.short(), exchange.short(), names.key.clone(), options, FieldTable::default());
-    Ok(live.rpc("queue.bind", call).await?)
+    let bind = async |channel: Channel| {
+        let (options, key) = (QueueBindOptions::default(), names.key.clone());
+        channel.queue_bind(queue.short(), exchange.short(), key, options, FieldTable::default()).await
+    };
+    Ok(live.ask("queue.bind", bind).await?)
 }
 
 fn refusal(what: &str, name: &OwnName, fault: Fault) -> BusError {
