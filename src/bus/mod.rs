@@ -208,7 +208,8 @@ pub trait Tap: Send + Sync {
     /// How it is now, from memory: never waits.
     fn health(&self) -> TapHealth;
 
-    /// Closes the connections in good order. Open sources end with `Disconnected`.
+    /// Closes the connections in good order, those of the sink that was made with it too. Open sources end with
+    /// `Disconnected`.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 

@@ -12,4 +12,5 @@ pub mod order;
 pub mod outgoing;
 pub mod parse;
 pub mod schema;
+pub mod status;
 pub mod time;

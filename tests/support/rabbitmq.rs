@@ -136,6 +136,16 @@ impl Server {
         String::from_utf8(stdout).expect("rabbitmqctl writes text")
     }
 
+    /// Whether a quorum queue is in the broker's directories on disk, so that it survives a kill: the name is in one of the
+    /// files, and all of them are marked as saved.
+    pub fn remembers(&self, queue: &str) -> bool {
+        let folder = self.dir.join("data").join(&self.node).join("quorum").join(&self.node);
+        let files = ["names.dets", "meta.dets"].map(|file| fs::read(folder.join(file)).unwrap_or_default());
+        // The third word of a DETS file is 1 once everything is saved.
+        let saved = files.iter().all(|file| file.get(8..12) == Some(&[0, 0, 0, 1]));
+        saved && files[0].windows(queue.len()).any(|part| part == queue.as_bytes())
+    }
+
     fn runs(&self) -> bool {
         lock(&self.broker).as_mut().is_some_and(|broker| broker.try_wait().ok().flatten().is_none())
     }

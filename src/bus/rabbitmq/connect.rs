@@ -293,7 +293,7 @@ async fn supervise(
     let mut backoff = fresh_backoff();
     loop {
         let attempt = tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return retire(&publish),
             attempt = connect(&uri, name) => attempt,
         };
         let pause = match attempt {
@@ -335,9 +335,16 @@ async fn supervise(
             }
         };
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return retire(&publish),
             () = sleep(pause.unwrap_or(BACKOFF_MAX).min(BACKOFF_MAX)) => {}
         }
+    }
+}
+
+/// Ends a connection that was to be replaced, when there will be no other.
+fn retire(publish: &watch::Sender<Option<Arc<Live>>>) {
+    if let Some(live) = publish.send_replace(None) {
+        live.give_up();
     }
 }
 
