@@ -12,7 +12,7 @@ use super::source::{Source, has_word};
 const LAYERS: [(&str, &[&str]); 14] = [
     ("saga", &[]),
     ("clock", &["saga::time"]),
-    ("telemetry", &["saga", "config"]),
+    ("telemetry", &["saga", "config", "store::Backlog", "store::StatusCount"]),
     ("config", &["saga::time"]),
     // The messages and rows that bytes become, not the traits that carry them.
     (
@@ -28,8 +28,8 @@ const LAYERS: [(&str, &[&str]); 14] = [
         ],
     ),
     ("store", &["saga", "clock"]),
-    // Moves bytes and knows nothing of orders.
-    ("bus", &["saga::time", "saga::definition"]),
+    // Moves bytes and knows nothing of orders; of what is sent, it knows the name of Escrow's own exchange.
+    ("bus", &["saga::time", "saga::definition", "saga::outgoing"]),
     ("worker", &["saga", "wire", "store", "bus", "clock", "telemetry"]),
     ("http", &["saga", "wire", "store", "bus", "clock", "telemetry"]),
     ("cli", &["saga", "wire", "store", "bus", "http", "clock", "telemetry", "config", "demo"]),

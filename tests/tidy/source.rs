@@ -40,6 +40,11 @@ impl Source {
         parts
     }
 
+    /// Whether the whole file is tests.
+    pub fn is_test(&self) -> bool {
+        is_test_file(&self.path)
+    }
+
     /// Whether a string that begins on `line` belongs to shipped code.
     pub fn ships_line(&self, line: usize) -> bool {
         self.shipped.lines().nth(line - 1).is_some_and(|text| !text.trim().is_empty())

@@ -106,8 +106,10 @@ pub fn unknown_metrics(path: &str, text: &str, telemetry: &[Source]) -> Vec<Stri
         names.insert(text[at..].split(|it| !is_part(it)).next().unwrap_or(""));
     }
     let registered = |name: &str| {
-        let base =
-            ["_total", "_bucket", "_count", "_sum"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        let base = ["_total", "_bucket", "_count", "_sum", "_info"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end))
+            .unwrap_or(name);
         let bare = |name: &str| name.strip_prefix("escrow_").is_some_and(|bare| strings.contains(bare));
         strings.contains(name) || strings.contains(base) || bare(name) || bare(base)
     };
