@@ -4,7 +4,9 @@
 //! reading it, or has messages waiting already would only get a copy of what it still holds.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use lapin::types::ShortString;
 use tokio::sync::Mutex;

@@ -1,0 +1,300 @@
+//! One run over a batch: each input finds its order, the machine runs, and what follows is gathered.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::placing::Placed;
+use super::{Arrival, Delivered, OrderRef, Plan, RawMessage, Work};
+use crate::saga::batch::{
+    Changes, Loaded, NewDoubt, QuarantineReason, Quarantined, SavedOrder, SavedPayload, Sealed, StoredPayload,
+    TapProgress,
+};
+use crate::saga::definition::Saga;
+use crate::saga::input::{Command, Event, Input, Misfit};
+use crate::saga::machine::{self, ResultOf, StoredEvents};
+use crate::saga::order::{Circumstances, Digest, DoubtKind, Order, OrderKey};
+use crate::saga::time::Moment;
+
+/// One run over a batch.
+pub(super) struct Deciding<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) loaded: &'a Loaded,
+    working: BTreeMap<OrderKey, Working>,
+    pub(super) lines: BTreeMap<String, Vec<OrderKey>>,
+    pub(super) counters: BTreeMap<String, u64>,
+    last_batch: VecDeque<Digest>,
+    this_batch: Vec<Digest>,
+    brakes: BTreeMap<String, u32>,
+    changes: Changes,
+}
+
+/// An order the batch touched.
+struct Working {
+    saga: Arc<Saga>,
+    order: Order,
+    stored: StoredEvents,
+    entries: Vec<Sealed>,
+    is_new: bool,
+    attributes_changed: bool,
+}
+
+impl<'a> Deciding<'a> {
+    pub(super) fn new(plan: &'a Plan, loaded: &'a Loaded) -> Self {
+        Self {
+            plan,
+            loaded,
+            working: BTreeMap::new(),
+            lines: loaded.lines.clone(),
+            counters: BTreeMap::new(),
+            last_batch: loaded.last_batch.iter().copied().collect(),
+            this_batch: Vec::new(),
+            brakes: plan.brakes.clone(),
+            changes: Changes { idempotency_key: plan.idempotency_key.clone(), ..Changes::default() },
+        }
+    }
+
+    /// The batch was committed before; what it left behind stays.
+    pub(super) fn is_applied_already(&mut self) {
+        self.this_batch.clone_from(&self.loaded.last_batch);
+    }
+}
+
+impl Deciding<'_> {
+    pub(super) fn work(&mut self, work: &Work) {
+        match work {
+            Work::Delivered(delivered) => self.delivered(delivered),
+            Work::Unreadable { message, doubt } => self.unreadable(message, *doubt),
+            Work::Due(key, watermark) => self.existing(key, &Input::Due(*watermark)),
+            Work::Reconsider(key) => self.existing(key, &Input::Reconsider),
+            Work::Settled { order, confirmation, is_input } => {
+                self.changes.settled.push((confirmation.key, confirmation.verdict.clone()));
+                if *is_input {
+                    self.existing(order, &Input::Confirmation(confirmation.clone()));
+                }
+            }
+            Work::Command(key, command) => self.command(key, command),
+            Work::Resolved(resolved) => self.changes.resolved.push(resolved.clone()),
+            Work::Doubt(doubt) => self.changes.doubts.push(doubt.clone()),
+        }
+    }
+
+    fn unreadable(&mut self, message: &Quarantined, doubt: bool) {
+        self.changes.tally.quarantined += 1;
+        if doubt {
+            self.changes.doubts.push(NewDoubt {
+                kind: DoubtKind::Quarantine,
+                saga: message.saga.clone(),
+                from: self.loaded.now,
+                to: self.loaded.now,
+                event: message.event.clone(),
+                order_id: message.order_id.clone(),
+                detail: format!("{}: {}", message.reason.word(), message.detail),
+                quarantined: Some(self.changes.quarantined.len()),
+            });
+        }
+        self.changes.quarantined.push(message.clone());
+    }
+
+    /// Rule 2: without an id, a message is a duplicate only if the broker says so and the tap's last batch held it.
+    fn delivered(&mut self, delivered: &Delivered) {
+        let mut without_id = false;
+        let mut again = None;
+        for arrival in &delivered.arrivals {
+            let unidentified = arrival
+                .candidates
+                .iter()
+                .any(|candidate| candidate.event.identity.is_none() || candidate.place == OrderRef::Arrival);
+            without_id |= unidentified;
+            if unidentified && *again.get_or_insert_with(|| self.was_in_last_batch(delivered)) {
+                self.changes.tally.duplicate += 1;
+                continue;
+            }
+            self.arrival(arrival, &delivered.message);
+        }
+        if without_id {
+            self.this_batch.push(delivered.content_hash);
+        }
+    }
+
+    fn was_in_last_batch(&mut self, delivered: &Delivered) -> bool {
+        let place = self.last_batch.iter().position(|hash| *hash == delivered.content_hash);
+        delivered.redelivered && place.and_then(|place| self.last_batch.remove(place)).is_some()
+    }
+
+    fn arrival(&mut self, arrival: &Arrival, message: &RawMessage) {
+        let Some(newest) = self.plan.catalog.newest(&arrival.saga).cloned() else { return };
+        let placed = match arrival.candidates.first().map(|candidate| &candidate.place) {
+            Some(OrderRef::Arrival) => self.place_by_arrival(arrival, &newest),
+            Some(OrderRef::Id(_)) => self.place_by_id(arrival, &newest),
+            None => Placed::Ignored,
+        };
+        match placed {
+            Placed::In(key, saga, event) => self.apply_event(&key, &saga, event, message),
+            Placed::Ignored => self.changes.tally.ignored += 1,
+            Placed::Duplicate => self.changes.tally.duplicate += 1,
+            Placed::Nowhere(event) => {
+                let reason = QuarantineReason::Unplaced;
+                let detail = format!("no order of saga {} waits for {}", arrival.saga, event.name);
+                self.quarantine(message, reason, detail, Some(&arrival.saga), Some(&event.name), None);
+            }
+        }
+    }
+
+    fn apply_event(&mut self, key: &OrderKey, saga: &Arc<Saga>, event: Event, message: &RawMessage) {
+        if let Some(why) = self.loaded.corrupt.get(key) {
+            let detail = format!("the stored row of order {key} cannot be read: {why}");
+            let reason = QuarantineReason::CorruptOrder;
+            return self.quarantine(message, reason, detail, Some(&key.saga), Some(&event.name), Some(&key.order_id));
+        }
+        let payload = Arc::clone(&event.payload);
+        let outcome = self.run(key, saga, &Input::Event(Box::new(event)));
+        match outcome {
+            Ok(Some((ResultOf::Duplicate, _))) => self.changes.tally.duplicate += 1,
+            Ok(Some((result, sequence))) => {
+                self.changes.payloads.push(SavedPayload { order: key.clone(), sequence, payload });
+                match result {
+                    ResultOf::Late => self.changes.tally.late += 1,
+                    ResultOf::Applied | ResultOf::Duplicate => self.changes.tally.applied += 1,
+                }
+            }
+            // Only commands can misfit, and an event always has a definition.
+            Ok(None) | Err(_) => self.changes.tally.ignored += 1,
+        }
+    }
+
+    fn quarantine(
+        &mut self,
+        message: &RawMessage,
+        reason: QuarantineReason,
+        detail: String,
+        saga: Option<&str>,
+        event: Option<&str>,
+        order_id: Option<&str>,
+    ) {
+        self.changes.tally.quarantined += 1;
+        self.changes.quarantined.push(Quarantined {
+            reason,
+            detail,
+            saga: saga.map(str::to_owned),
+            event: event.map(str::to_owned),
+            order_id: order_id.map(str::to_owned),
+            exchange: message.exchange.clone(),
+            routing_key: message.routing_key.clone(),
+            envelope: message.envelope.clone(),
+            body: message.body.clone(),
+            body_bytes: message.body_bytes,
+        });
+    }
+
+    /// An input for an order that must exist; if it does not (any more), nothing follows.
+    fn existing(&mut self, key: &OrderKey, input: &Input) {
+        let Some(saga) = self.saga_of(key) else { return };
+        let before = self.order(key).map_or(0, |order| order.sequence);
+        let ran = self.run(key, &saga, input);
+        if let (Input::Due(_), Ok(Some((_, sequence)))) = (input, ran) {
+            self.changes.tally.deadlines_fired += u64::from(sequence > before);
+        }
+    }
+
+    fn command(&mut self, key: &OrderKey, command: &Command) {
+        let Some(saga) = self.saga_of(key) else {
+            let misfit = Misfit(format!("order {key} is not there, or its definition is not"));
+            return self.changes.answers.push(Err(misfit));
+        };
+        let answer = self.run(key, &saga, &Input::Command(command.clone()));
+        self.changes.answers.push(answer.map(|ran| ran.map_or(0, |(_, first)| first)));
+    }
+
+    fn saga_of(&self, key: &OrderKey) -> Option<Arc<Saga>> {
+        let version = self.order(key)?.version;
+        self.plan.catalog.version(&key.saga, version).cloned()
+    }
+
+    pub(super) fn order(&self, key: &OrderKey) -> Option<&Order> {
+        self.working.get(key).map(|working| &working.order).or_else(|| self.loaded.orders.get(key))
+    }
+
+    /// Runs the machine on the order's working copy. Answers what the input was and the sequence of its first entry.
+    fn run(&mut self, key: &OrderKey, saga: &Arc<Saga>, input: &Input) -> Result<Option<(ResultOf, u64)>, Misfit> {
+        let now = self.loaded.now;
+        if !self.working.contains_key(key) {
+            let working = self.begin_working(key, saga, now);
+            self.working.insert(key.clone(), working);
+        }
+        let Some(working) = self.working.get_mut(key) else { return Ok(None) };
+        let circumstances = Circumstances {
+            now,
+            mode: self.loaded.modes.get(&key.saga).copied().unwrap_or(saga.mode),
+            braked: self.brakes.get(&key.saga) == Some(&0),
+            doubts: &self.loaded.doubts,
+        };
+        let first = working.order.sequence + 1;
+        let outcome = machine::apply(saga, working.order.clone(), &mut working.stored, input, &circumstances)?;
+        working.order = outcome.order;
+        working.entries.extend(outcome.entries);
+        working.attributes_changed |= outcome.attributes_changed;
+        self.changes.outbox.extend(outcome.outbox);
+        if outcome.withdrawn {
+            self.changes.withdrawn.push(key.clone());
+        }
+        if outcome.turned_by_timeout {
+            *self.changes.turned_by_timeout.entry(key.saga.clone()).or_default() += 1;
+            if let Some(left) = self.brakes.get_mut(&key.saga) {
+                *left = left.saturating_sub(1);
+            }
+        }
+        Ok(Some((outcome.result, if working.order.sequence >= first { first } else { first - 1 })))
+    }
+
+    fn begin_working(&self, key: &OrderKey, saga: &Arc<Saga>, now: Moment) -> Working {
+        let existing = self.loaded.orders.get(key);
+        let stored = self.loaded.stored_events.range((key.clone(), 0)..=(key.clone(), u64::MAX));
+        let read_back = |((_, sequence), payload): (&(OrderKey, u64), &StoredPayload)| {
+            let name = event_name(existing?, *sequence)?;
+            Some((*sequence, (self.plan.read_stored)(saga, name, payload)?))
+        };
+        Working {
+            saga: Arc::clone(saga),
+            order: existing.cloned().unwrap_or_else(|| Order::begin(key.clone(), saga.version, saga.steps.len(), now)),
+            stored: stored.filter_map(read_back).collect(),
+            entries: Vec::new(),
+            is_new: existing.is_none(),
+            attributes_changed: false,
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Changes {
+        for (key, working) in self.working {
+            let unchanged = working.entries.is_empty()
+                && self.loaded.orders.get(&key).is_none_or(|order| order.duplicates == working.order.duplicates);
+            if unchanged {
+                continue;
+            }
+            self.changes.orders.push(SavedOrder {
+                order: working.order,
+                step_names: working.saga.step_names(),
+                entries: working.entries,
+                is_new: working.is_new,
+                attributes_changed: working.attributes_changed,
+            });
+        }
+        // Only messages without an id need the token: the others are known by their identity.
+        if !self.this_batch.is_empty() {
+            self.this_batch.extend(self.plan.token.filter(|token| !self.this_batch.contains(token)));
+        }
+        self.changes.counters = self.counters;
+        self.changes.tap =
+            self.plan.tap.clone().map(|(name, watermark)| TapProgress { name, watermark, last_batch: self.this_batch });
+        self.changes
+    }
+}
+
+/// The name of the event of a journal entry, as the order remembers it.
+fn event_name(order: &Order, sequence: u64) -> Option<&str> {
+    order.steps.iter().find_map(|step| {
+        let seen = [&step.event, &step.trigger, &step.failure].into_iter().flatten();
+        let exact = seen.clone().find(|sighting| sighting.sequence == sequence);
+        let part = step.parts.values().any(|part| *part == sequence).then_some(step.event.as_ref()).flatten();
+        exact.or(part).map(|sighting| sighting.name.as_str())
+    })
+}
