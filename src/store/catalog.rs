@@ -38,7 +38,8 @@ pub async fn save_definition(session: &mut dyn Session, new: &NewDefinition) -> 
         Bind::Now,
     ];
     if session.execute(sql!("save_definition"), binds).await? == 0 {
-        let why = format!("saga {} version {} is stored with another meaning: raise the version", new.saga, new.version);
+        let why =
+            format!("saga {} version {} is stored with another meaning: raise the version", new.saga, new.version);
         return Err(StoreError::Refused(sqlx::Error::InvalidArgument(why)).into());
     }
     let binds = vec![Bind::Text(new.saga.clone()), Bind::Text(mode_word(new.mode).to_owned()), Bind::Now];
@@ -66,7 +67,9 @@ pub async fn set_mode(session: &mut dyn Session, change: &ModeChange) -> Result<
     let (saga, mode) = (Bind::Text(change.saga.clone()), Bind::Text(mode_word(change.mode).to_owned()));
     session.execute(sql!("set_mode"), vec![saga.clone(), mode.clone(), Bind::Now]).await?;
     let (actor, reason) = (Bind::Text(change.actor.clone()), Bind::Text(change.reason.clone()));
-    session.execute(sql!("log_saga"), vec![saga, Bind::Text("mode".to_owned()), mode, actor, reason, Bind::Now]).await?;
+    session
+        .execute(sql!("log_saga"), vec![saga, Bind::Text("mode".to_owned()), mode, actor, reason, Bind::Now])
+        .await?;
     Ok(())
 }
 

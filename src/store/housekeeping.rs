@@ -85,7 +85,11 @@ pub async fn refresh_stats(session: &mut dyn Session, since: Moment) -> Result<(
     Ok(())
 }
 
-fn collect(row: &Row, since: Moment, samples: &mut BTreeMap<(String, i64, String), Vec<i64>>) -> Result<(), StoreError> {
+fn collect(
+    row: &Row,
+    since: Moment,
+    samples: &mut BTreeMap<(String, i64, String), Vec<i64>>,
+) -> Result<(), StoreError> {
     // An order that cannot be read is told elsewhere; it must not keep the statistics of all others.
     let Ok(Steps { steps }) = rows::from_json("state", row.get::<&str>("state")?) else { return Ok(()) };
     let names: Vec<String> = rows::from_json("names", row.get::<&str>("names")?)?;

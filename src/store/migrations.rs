@@ -74,9 +74,9 @@ fn explain(error: MigrateError) -> StoreError {
         MigrateError::VersionMismatch(version) => StoreError::Unsupported(format!(
             "its version {version} was made by another text than this program has: it was not made by a released Escrow"
         )),
-        MigrateError::Dirty(version) => {
-            StoreError::Unsupported(format!("the change to version {version} stopped half-way: restore it, or repair it by hand"))
-        }
+        MigrateError::Dirty(version) => StoreError::Unsupported(format!(
+            "the change to version {version} stopped half-way: restore it, or repair it by hand"
+        )),
         MigrateError::Execute(error) => StoreError::Unavailable(error),
         MigrateError::ExecuteMigration(error, version) if error.as_database_error().is_some() => {
             StoreError::Unsupported(format!("the change to version {version} failed: {error}"))

@@ -28,7 +28,8 @@ pub async fn claim(
     let mut leased = found.iter().map(read).collect::<Result<Vec<_>, Failure>>()?;
     // The oldest first; the database gives them in any order.
     leased.sort_by(|(one, a, _), (other, b, _)| (a, &one.order, one.sequence).cmp(&(b, &other.order, other.sequence)));
-    let originals: Vec<_> = leased.iter().filter_map(|(outgoing, ..)| Some((&outgoing.order, retry_of(outgoing)?))).collect();
+    let originals: Vec<_> =
+        leased.iter().filter_map(|(outgoing, ..)| Some((&outgoing.order, retry_of(outgoing)?))).collect();
     let originals = payloads(session, &originals).await?;
     let original = |outgoing: &Outgoing| {
         let of = retry_of(outgoing)?;

@@ -11,8 +11,8 @@ use super::run::SqlStore;
 use super::session::Access;
 use super::{
     Backlog, BindingRow, Claimed, Committed, Decide, DefinitionRow, JournalFilter, JournalRow, Listed, NewDefinition,
-    OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError, StoredPayload,
-    StuckGroup, TapRow,
+    OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError,
+    StoredPayload, StuckGroup, TapRow,
 };
 use super::{apply, housekeeping, orders, outbox, quarantine, save, trail};
 use crate::saga::batch::{Lookup, NewDoubt};

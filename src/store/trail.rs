@@ -130,13 +130,12 @@ impl<'a> Check<'a> {
         if row.sequence != sequence {
             return Err(Broken::Sequence { sequence });
         }
-        let hash =
-            journal::chain(&self.head, self.key, sequence, row.at, row.kind, row.actor.as_deref(), &row.text);
+        let hash = journal::chain(&self.head, self.key, sequence, row.at, row.kind, row.actor.as_deref(), &row.text);
         if hash != row.hash {
             return Err(Broken::Hash { sequence });
         }
-        let body: EntryBody = serde_json::from_str(&row.text)
-            .map_err(|error| Broken::Unreadable { sequence, why: error.to_string() })?;
+        let body: EntryBody =
+            serde_json::from_str(&row.text).map_err(|error| Broken::Unreadable { sequence, why: error.to_string() })?;
         if content.is_some_and(|content| !holds(content, body.payload_hash.as_deref())) {
             return Err(Broken::Payload { sequence });
         }
@@ -171,12 +170,9 @@ impl<'a> Check<'a> {
 
 /// Whether the content is what the trail says it was.
 fn holds(content: &StoredPayload, payload_hash: Option<&str>) -> bool {
-    let payload = Payload {
-        salt: content.salt,
-        body: None,
-        body_hash: content.body_hash,
-        envelope: content.envelope.clone(),
-    };
-    let body_holds = content.body.as_deref().is_none_or(|body| <Digest>::from(sha2::Sha256::digest(body)) == content.body_hash);
+    let payload =
+        Payload { salt: content.salt, body: None, body_hash: content.body_hash, envelope: content.envelope.clone() };
+    let body_holds =
+        content.body.as_deref().is_none_or(|body| <Digest>::from(sha2::Sha256::digest(body)) == content.body_hash);
     body_holds && payload_hash == Some(hex(&payload.salted_hash()).as_str())
 }

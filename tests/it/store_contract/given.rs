@@ -30,7 +30,13 @@ pub fn step_names() -> Arc<[String]> {
 }
 
 /// Changes `order` and seals the entry that says so.
-pub fn record(order: &mut Order, at: Moment, kind: Kind, mut body: EntryBody, change: impl FnOnce(&mut Order)) -> Sealed {
+pub fn record(
+    order: &mut Order,
+    at: Moment,
+    kind: Kind,
+    mut body: EntryBody,
+    change: impl FnOnce(&mut Order),
+) -> Sealed {
     let before = order.clone();
     change(order);
     order.sequence += 1;
