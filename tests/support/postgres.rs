@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 /// Starting takes a second; a busy machine may need many.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Ends the server in `$1` when its standard input closes, and removes the folder.
 const GUARD: &str = r#"read -r _; kill -QUIT "$(head -n 1 "$1/data/postmaster.pid")" 2>/dev/null
 for _ in 1 2 3 4 5 6 7 8 9 10; do [ -e "$1/data/postmaster.pid" ] || break; sleep 0.1; done; rm -rf "$1""#;

@@ -140,8 +140,11 @@ pub async fn apply(
     store.apply(lookup, Arc::new(decide)).await
 }
 
+/// What is done to an order at the moment it begins.
+pub type Change = Box<dyn Fn(&mut Order, Moment) + Send + Sync>;
+
 /// Begins these orders in one batch, each changed as given.
-pub async fn begin(store: &dyn Store, orders: Vec<(OrderKey, Box<dyn Fn(&mut Order, Moment) + Send + Sync>)>) {
+pub async fn begin(store: &dyn Store, orders: Vec<(OrderKey, Change)>) {
     let wanted = lookup(orders.iter().map(|(key, _)| key.clone()));
     apply(store, wanted, move |loaded| {
         let made = orders.iter().map(|(key, change)| begun(key, loaded.now, |order| change(order, loaded.now)));

@@ -8,7 +8,7 @@ use escrow::saga::time::{Moment, Span};
 use uuid::Uuid;
 
 use super::Bed;
-use super::given::{apply, begin, change, key, send, telling};
+use super::given::{Change, apply, begin, change, key, send, telling};
 
 pub async fn a_lease_belongs_to_one_owner_until_it_ends(bed: Bed) {
     let (ada, bob) = (Uuid::new_v4(), Uuid::new_v4());
@@ -60,7 +60,6 @@ fn paid(took: Span, more: impl Fn(&mut Order) + Send + Sync + 'static) -> impl F
 
 pub async fn statistics_count_only_steps_that_went_as_usual(bed: Bed) {
     let store = &*bed.store;
-    type Change = Box<dyn Fn(&mut Order, Moment) + Send + Sync>;
     let mut orders: Vec<(_, Change)> = (1..=100_i64)
         .map(|n| (key(&format!("usual-{n}")), Box::new(paid(Span::from_secs(n), |_| {})) as Change))
         .collect();

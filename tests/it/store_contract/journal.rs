@@ -38,9 +38,12 @@ async fn tamper(bed: &Bed, sql: &str) {
     bed.raw(&format!("{unlock} {sql}")).await.unwrap();
 }
 
+/// The order, what is done to it, and what verifying finds.
+type Tampering = (&'static str, String, fn(&Broken) -> bool);
+
 pub async fn a_trail_that_was_tampered_with_is_found(bed: Bed) {
     let hash = if bed.is_postgres() { "'\\x00'::bytea" } else { "x'00'" };
-    let cases: [(&str, String, fn(&Broken) -> bool); 8] = [
+    let cases: [Tampering; 8] = [
         ("edited", "UPDATE journal SET actor = 'eve' WHERE order_id = 'edited' AND sequence = 2".to_owned(), |it| {
             matches!(it, Broken::Hash { sequence: 2 })
         }),

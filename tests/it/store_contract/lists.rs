@@ -9,7 +9,7 @@ use escrow::store::{OrderFilter, Page, StoreError};
 use serde_json::json;
 
 use super::Bed;
-use super::given::{attribute, begin, begin_one, change, key, of, watermark};
+use super::given::{Change, attribute, begin, begin_one, change, key, of, watermark};
 
 /// All ids, page by page.
 async fn ids(bed: &Bed, filter: &OrderFilter, limit: usize) -> Vec<String> {
@@ -27,7 +27,6 @@ async fn ids(bed: &Bed, filter: &OrderFilter, limit: usize) -> Vec<String> {
 
 pub async fn pages_hold_while_data_changes(bed: Bed) {
     let store = &*bed.store;
-    type Change = Box<dyn Fn(&mut Order, Moment) + Send + Sync>;
     // One batch, one moment of creation: the key decides among them.
     let many = (0..25).map(|n| (of(["x", "y"][n % 2], &format!("o{n:02}")), Box::new(|_: &mut _, _| {}) as Change));
     begin(store, many.collect()).await;
