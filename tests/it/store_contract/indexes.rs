@@ -1,5 +1,8 @@
 //! Answers come from an index: the plans of the very statements the store runs, over many orders.
 
+use escrow::saga::order::Status;
+use escrow::store::OrderFilter;
+
 use super::Bed;
 
 /// Enough that a scan is never the cheaper plan.
@@ -146,6 +149,16 @@ pub async fn lists_never_scan_a_table(bed: Bed) {
             assert!(most.is_some_and(|rows| rows < 1_000), "{name} reads too much:\n{}", analyzed.join("\n"));
         }
     }
+}
+
+pub async fn counts_are_exact_up_to_ten_thousand_and_estimated_beyond(bed: Bed) {
+    fill(&bed).await;
+    let of = |statuses| OrderFilter { statuses, ..OrderFilter::default() };
+    assert_eq!(bed.store.count_orders(of(vec![Status::Running])).await.unwrap(), 540);
+    let all = bed.store.count_orders(OrderFilter::default()).await.unwrap();
+    assert!((40_000..80_000).contains(&all), "{all} of {ORDERS}");
+    let counts = bed.store.count_by_status().await.unwrap();
+    assert_eq!(counts.iter().map(|it| it.count).sum::<u64>(), u64::from(ORDERS));
 }
 
 /// The number in `(actual rows=51 loops=1)`.
