@@ -77,11 +77,10 @@ fn explain(error: MigrateError) -> StoreError {
         MigrateError::Dirty(version) => StoreError::Unsupported(format!(
             "the change to version {version} stopped half-way: restore it, or repair it by hand"
         )),
-        MigrateError::Execute(error) => StoreError::Unavailable(error),
         MigrateError::ExecuteMigration(error, version) if error.as_database_error().is_some() => {
             StoreError::Unsupported(format!("the change to version {version} failed: {error}"))
         }
-        MigrateError::ExecuteMigration(error, _) => StoreError::Unavailable(error),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => StoreError::Unavailable(error),
         other => StoreError::Unsupported(other.to_string()),
     }
 }

@@ -54,10 +54,10 @@ impl Failure {
 /// One borrowed connection.
 pub trait Session: Send {
     /// Runs a statement and gives its rows.
-    fn fetch<'s>(&'s mut self, sql: Sql, binds: Vec<Bind>) -> BoxFuture<'s, Result<Vec<Row>, Failure>>;
+    fn fetch(&mut self, sql: Sql, binds: Vec<Bind>) -> BoxFuture<'_, Result<Vec<Row>, Failure>>;
 
     /// Runs a statement and says how many rows it changed.
-    fn execute<'s>(&'s mut self, sql: Sql, binds: Vec<Bind>) -> BoxFuture<'s, Result<u64, Failure>>;
+    fn execute(&mut self, sql: Sql, binds: Vec<Bind>) -> BoxFuture<'_, Result<u64, Failure>>;
 
     /// Begins a transaction; the session is open from here on.
     fn begin(&mut self, access: Access) -> BoxFuture<'_, Result<(), Failure>>;

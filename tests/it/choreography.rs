@@ -95,7 +95,10 @@ async fn a_dead_inventory_is_retried_then_timed_out_and_the_refund_is_seen_throu
         let steps = stuck["steps"].as_array().unwrap();
         steps.iter().find(|step| step["step"] == name).unwrap()["status"].as_str().unwrap().to_owned()
     };
-    assert_eq!((step("placed").as_str(), step("payment").as_str(), step("inventory").as_str()), ("done", "compensated", "compensation_failed"));
+    assert_eq!(
+        (step("placed").as_str(), step("payment").as_str(), step("inventory").as_str()),
+        ("done", "compensated", "compensation_failed")
+    );
     assert_eq!(stuck["stuck"]["step"], "inventory");
     let trail = escrow.audit("4711").await;
     let of = |kind: &str, name: &str| trail.iter().filter(|it| it["kind"] == kind && it["name"] == name).count();

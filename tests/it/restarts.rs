@@ -59,9 +59,11 @@ impl Sure {
             if self.channel.as_ref().is_some_and(|(_, channel)| channel.status().connected()) {
                 break;
             }
-            if let Ok(Ok(connection)) =
-                tokio::time::timeout(Duration::from_secs(5), Connection::connect(&self.url, ConnectionProperties::default()))
-                    .await
+            if let Ok(Ok(connection)) = tokio::time::timeout(
+                Duration::from_secs(5),
+                Connection::connect(&self.url, ConnectionProperties::default()),
+            )
+            .await
                 && let Ok(channel) = connection.create_channel().await
                 && channel.confirm_select(ConfirmSelectOptions::default()).await.is_ok()
             {
@@ -106,7 +108,8 @@ async fn three_thousand_orders_survive_the_death_of_escrow_the_broker_and_the_da
     escrow.run().await;
     escrow.bound().await;
 
-    let publishers: Vec<_> = (0..PUBLISHERS).map(|publisher| tokio::spawn(publish_share(url.clone(), publisher))).collect();
+    let publishers: Vec<_> =
+        (0..PUBLISHERS).map(|publisher| tokio::spawn(publish_share(url.clone(), publisher))).collect();
     let seen = async |count: u64| {
         escrow
             .until("orders come in", async || {
@@ -141,7 +144,11 @@ async fn three_thousand_orders_survive_the_death_of_escrow_the_broker_and_the_da
         let trail = escrow.audit(&number.to_string()).await;
         let mut names: Vec<_> = trail.iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect();
         names.sort();
-        assert_eq!(names, ["InventoryReserved", "NotificationSent", "OrderPlaced", "PaymentProcessed"], "order {number}");
+        assert_eq!(
+            names,
+            ["InventoryReserved", "NotificationSent", "OrderPlaced", "PaymentProcessed"],
+            "order {number}"
+        );
     }
     let again = escrow.get("/v1/journal?kind=repeated,conflict,late").await.unwrap();
     assert_eq!(again["entries"], json!([]), "each event once in its trail");

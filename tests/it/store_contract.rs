@@ -80,7 +80,7 @@ impl Bed {
 
 macro_rules! contract {
     ($($module:ident: $($case:ident)+;)+) => {
-        mod sqlite {
+        mod on_sqlite {
             $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
                 super::$module::$case(super::Bed::sqlite().await).await;
@@ -123,6 +123,7 @@ contract! {
         purge_forgets_only_what_is_old_and_done
         statistics_count_only_steps_that_went_as_usual;
     indexes:
+        counts_are_exact_up_to_ten_thousand_and_estimated_beyond
         lists_never_scan_a_table;
     journal:
         the_journal_refuses_changes

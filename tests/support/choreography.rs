@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt as _;
-use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
 use serde_json::{Value, json};
@@ -73,7 +75,8 @@ impl Service {
         let channel = connection.create_channel().await.unwrap();
         let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         for exchange in EXCHANGES {
-            let declared = channel.exchange_declare(exchange.into(), ExchangeKind::Fanout, durable, FieldTable::default());
+            let declared =
+                channel.exchange_declare(exchange.into(), ExchangeKind::Fanout, durable, FieldTable::default());
             declared.await.unwrap();
         }
         Self { channel, _connection: connection }
@@ -151,17 +154,23 @@ impl Reacting {
     /// Payment: charges, and refunds when asked.
     pub async fn payment(url: &str) -> [Self; 2] {
         [
-            Self::start(url, Reaction {
-                on: ("order_exchange", "OrderPlaced"),
-                publish: ("payment_exchange", "PaymentProcessed"),
-                answers: always,
-            })
+            Self::start(
+                url,
+                Reaction {
+                    on: ("order_exchange", "OrderPlaced"),
+                    publish: ("payment_exchange", "PaymentProcessed"),
+                    answers: always,
+                },
+            )
             .await,
-            Self::start(url, Reaction {
-                on: ("payment_exchange", "RefundPayment"),
-                publish: ("payment_exchange", "PaymentRefunded"),
-                answers: always,
-            })
+            Self::start(
+                url,
+                Reaction {
+                    on: ("payment_exchange", "RefundPayment"),
+                    publish: ("payment_exchange", "PaymentRefunded"),
+                    answers: always,
+                },
+            )
             .await,
         ]
     }

@@ -10,6 +10,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 /// Starting takes a second; a busy machine may need many.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Ends the server in `$1` when its standard input closes, and removes the folder.
 const GUARD: &str = r#"read -r _; kill -QUIT "$(head -n 1 "$1/data/postmaster.pid")" 2>/dev/null
 for _ in 1 2 3 4 5 6 7 8 9 10; do [ -e "$1/data/postmaster.pid" ] || break; sleep 0.1; done; rm -rf "$1""#;
@@ -52,6 +53,8 @@ impl Server {
             .args(["-c", GUARD, "guard"])
             .arg(&dir)
             .stdin(Stdio::piped())
+            // A signal to the tests' process group must not reach it before its work is done.
+            .process_group(0)
             .spawn()
             .expect("`sh` starts");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
@@ -85,7 +88,7 @@ impl Server {
         } else {
             Command::new(program)
         };
-        command.current_dir(&self.dir).stdin(Stdio::null());
+        command.current_dir(&self.dir).stdin(Stdio::null()).process_group(0);
         command
     }
 
@@ -185,6 +188,8 @@ fn binaries() -> PathBuf {
     found.sort();
     match found.pop() {
         Some((_, bin)) => bin,
-        None => panic!("PostgreSQL is not installed here: `apt-get install postgresql` (15 or newer) on Debian, then run again"),
+        None => panic!(
+            "PostgreSQL is not installed here: `apt-get install postgresql` (15 or newer) on Debian, then run again"
+        ),
     }
 }

@@ -32,7 +32,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("bus", &["saga::time", "saga::definition", "saga::outgoing"]),
     ("worker", &["saga", "wire", "store", "bus", "clock", "telemetry"]),
     ("http", &["saga", "wire", "store", "bus", "clock", "telemetry"]),
-    ("cli", &["saga", "wire", "store", "bus", "http", "clock", "telemetry", "config", "demo"]),
+    ("cli", &["saga", "wire", "store", "bus", "worker", "http", "clock", "telemetry", "config", "demo"]),
     ("demo", &["saga", "wire", "store", "bus", "clock", "telemetry", "config"]),
     ("app", &["saga", "wire", "store", "bus", "clock", "telemetry", "config", "worker", "http", "cli", "demo"]),
     ("main", &["app", "cli", "config", "telemetry", "demo"]),

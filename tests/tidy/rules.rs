@@ -11,7 +11,7 @@ const LINES_MAX: usize = 500;
 const DOCUMENT_LINES_MAX: usize = 200;
 
 /// Files longer than [`LINES_MAX`], each with the length it may not grow beyond. The list may shrink, never grow.
-const LONGER: [(&str, usize); 1] = [("src/saga/order.rs", 507)];
+const LONGER: [(&str, usize); 0] = [];
 
 pub fn size(source: &Source) -> Vec<String> {
     let lines = source.text.lines().count();

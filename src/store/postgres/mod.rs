@@ -32,7 +32,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// more, and the connection is given up.
 const SETTINGS: &str = "SET plan_cache_mode = force_custom_plan; SET statement_timeout = '30s'; \
      SET idle_in_transaction_session_timeout = '20s'; SET lock_timeout = '10s'; SET jit = off";
-const WORK_LIMIT: Duration = Duration::from_secs(60);
+const WORK_LIMIT: Duration = Duration::from_mins(1);
 
 /// Migrates the database at `url` and opens it.
 ///

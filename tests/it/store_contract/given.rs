@@ -30,7 +30,13 @@ pub fn step_names() -> Arc<[String]> {
 }
 
 /// Changes `order` and seals the entry that says so.
-pub fn record(order: &mut Order, at: Moment, kind: Kind, mut body: EntryBody, change: impl FnOnce(&mut Order)) -> Sealed {
+pub fn record(
+    order: &mut Order,
+    at: Moment,
+    kind: Kind,
+    mut body: EntryBody,
+    change: impl FnOnce(&mut Order),
+) -> Sealed {
     let before = order.clone();
     change(order);
     order.sequence += 1;
@@ -134,8 +140,11 @@ pub async fn apply(
     store.apply(lookup, Arc::new(decide)).await
 }
 
+/// What is done to an order at the moment it begins.
+pub type Change = Box<dyn Fn(&mut Order, Moment) + Send + Sync>;
+
 /// Begins these orders in one batch, each changed as given.
-pub async fn begin(store: &dyn Store, orders: Vec<(OrderKey, Box<dyn Fn(&mut Order, Moment) + Send + Sync>)>) {
+pub async fn begin(store: &dyn Store, orders: Vec<(OrderKey, Change)>) {
     let wanted = lookup(orders.iter().map(|(key, _)| key.clone()));
     apply(store, wanted, move |loaded| {
         let made = orders.iter().map(|(key, change)| begun(key, loaded.now, |order| change(order, loaded.now)));

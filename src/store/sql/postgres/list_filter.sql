@@ -6,11 +6,9 @@
     AND (cardinality($9::text[]) = 0 OR o.reason = ANY ($9))
     AND ($10::bigint IS NULL OR o.waiting_since < $10::bigint)
     AND ($11::text IS NULL OR o.stuck_step = $11::text)
-    AND NOT EXISTS (
-        SELECT FROM unnest($12::text[], $13::text[]) AS want (name, value)
-        WHERE NOT EXISTS (
-            SELECT FROM order_attributes AS held
-            WHERE held.name = want.name AND held.value = want.value AND held.created_at = o.created_at
-                AND held.saga = o.saga AND held.order_id = o.order_id
-        )
-    )
+    -- Counted, because for EXISTS the planner may read the whole table first.
+    AND (cardinality($12::text[]) = 0 OR cardinality($12) = (
+        SELECT count(*) FROM unnest($12, $13::text[]) AS want (name, value)
+        JOIN order_attributes AS held ON held.name = want.name AND held.value = want.value
+            AND held.created_at = o.created_at AND held.saga = o.saga AND held.order_id = o.order_id
+    ))

@@ -6,11 +6,8 @@
     AND (json_array_length(?8) = 0 OR o.reason IN (SELECT value FROM json_each(?8)))
     AND (?9 IS NULL OR o.waiting_since < ?9)
     AND (?10 IS NULL OR o.stuck_step = ?10)
-    AND NOT EXISTS (
-        SELECT 1 FROM json_each(?11) AS want
-        WHERE NOT EXISTS (
-            SELECT 1 FROM order_attributes AS held
-            WHERE held.name = want.value ->> 0 AND held.value = want.value ->> 1 AND held.created_at = o.created_at
-                AND held.saga = o.saga AND held.order_id = o.order_id
-        )
-    )
+    AND (json_array_length(?11) = 0 OR json_array_length(?11) = (
+        SELECT count(*) FROM json_each(?11) AS want
+        CROSS JOIN order_attributes AS held ON held.name = want.value ->> 0 AND held.value = want.value ->> 1
+            AND held.created_at = o.created_at AND held.saga = o.saga AND held.order_id = o.order_id
+    ))

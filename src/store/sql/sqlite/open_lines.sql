@@ -7,7 +7,7 @@ SELECT saga, order_id FROM (
     CROSS JOIN orders AS o ON o.rowid IN (
         SELECT rowid FROM orders
         WHERE orders.saga = n.value ->> 0 AND orders.status = open.value
-        ORDER BY created_at, length(order_id), order_id LIMIT n.value ->> 1
+        ORDER BY created_at, length(order_id), order_id LIMIT (SELECT max(value ->> 1) FROM json_each(?1))
     )
 )
 WHERE place <= most

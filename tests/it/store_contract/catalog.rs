@@ -1,0 +1,114 @@
+//! Definitions, modes, taps, bindings, and the tables themselves.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use escrow::saga::definition::Mode;
+use escrow::saga::order::Status;
+use escrow::saga::time::{Moment, Span};
+use escrow::store::{self, BindingRow, NewDefinition, StoreError};
+
+use super::Bed;
+use super::given::{begin_one, key};
+
+fn definition(version: u32, fingerprint: u8, text: &str, mode: Mode) -> NewDefinition {
+    NewDefinition { saga: "order".to_owned(), version, text: text.to_owned(), fingerprint: [fingerprint; 32], mode }
+}
+
+pub async fn definitions_are_stored_once_and_count_their_open_orders(bed: Bed) {
+    let store = &*bed.store;
+    store.save_definition(definition(1, 1, "one", Mode::Observe)).await.unwrap();
+    store.save_definition(definition(2, 2, "two", Mode::Act)).await.unwrap();
+    // The same meaning in other words.
+    store.save_definition(definition(2, 2, "two, with a comment", Mode::Act)).await.unwrap();
+    let other = store.save_definition(definition(2, 3, "another meaning", Mode::Act)).await;
+    assert!(matches!(other, Err(StoreError::Refused(_))));
+    for (id, version, status) in
+        [("a", 1, Status::Running), ("b", 2, Status::Stuck), ("c", 2, Status::Running), ("d", 2, Status::Completed)]
+    {
+        begin_one(store, key(id), move |order, _| (order.version, order.life.status) = (version, status)).await;
+    }
+    let stored = store.definitions().await.unwrap();
+    let shown: Vec<_> =
+        stored.iter().map(|it| (it.version, it.text.as_str(), it.fingerprint[0], it.open_orders)).collect();
+    assert_eq!(shown, [(1, "one", 1, 1), (2, "two, with a comment", 2, 2)]);
+    assert_eq!(store.modes().await.unwrap(), BTreeMap::from([("order".to_owned(), Mode::Observe)]));
+}
+
+pub async fn modes_are_set_first_by_a_definition_and_then_by_people(bed: Bed) {
+    let store = &*bed.store;
+    store.save_definition(definition(1, 1, "one", Mode::Observe)).await.unwrap();
+    store.set_mode("order".to_owned(), Mode::Act, "ada".to_owned(), "tried for a week".to_owned()).await.unwrap();
+    store.save_definition(definition(2, 2, "two", Mode::Observe)).await.unwrap();
+    assert_eq!(store.modes().await.unwrap(), BTreeMap::from([("order".to_owned(), Mode::Act)]));
+    let log =
+        bed.lines("SELECT what || ' ' || detail || ' ' || actor || ' ' || reason AS line FROM saga_log", "line").await;
+    assert_eq!(log, ["mode act ada tried for a week"]);
+    assert!(bed.raw("UPDATE saga_log SET actor = 'eve'").await.is_err());
+    assert!(bed.raw("DELETE FROM saga_log").await.is_err());
+}
+
+pub async fn a_pause_begins_a_new_accepting_interval(bed: Bed) {
+    let store = &*bed.store;
+    let name = || "http".to_owned();
+    let first = store.accepting(name(), Span::from_secs(60)).await.unwrap();
+    assert_eq!((first.accepting_since, first.break_began), (first.accepting_until, None));
+    assert!(first.accepting_since.is_some_and(|since| since <= first.now));
+    let second = store.accepting(name(), Span::from_secs(60)).await.unwrap();
+    assert_eq!((second.accepting_since, second.break_began), (first.accepting_since, None));
+    assert!(second.accepting_until >= first.accepting_until);
+    // Any pause at all is longer than none.
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let third = store.accepting(name(), Span(0)).await.unwrap();
+    assert_eq!(third.accepting_since, third.accepting_until);
+    assert_eq!(third.break_began, second.accepting_until);
+    assert_eq!(store.tap(name()).await.unwrap().accepting_since, third.accepting_since);
+}
+
+pub async fn bindings_keep_their_last_moments(bed: Bed) {
+    let look = |bound: bool, absent_at: Option<i64>, bound_at: Option<i64>, problem: Option<&str>| BindingRow {
+        exchange: "stock".to_owned(),
+        bound,
+        absent_at: absent_at.map(Moment),
+        bound_at: bound_at.map(Moment),
+        problem: problem.map(str::to_owned),
+    };
+    let save = async |row| bed.store.save_binding("default".to_owned(), row).await.unwrap();
+    save(look(false, Some(10), None, Some("404"))).await;
+    save(look(true, None, Some(20), None)).await;
+    save(look(true, None, Some(15), None)).await;
+    let found = bed.store.bindings("default".to_owned()).await.unwrap();
+    assert_eq!(found, [look(true, Some(10), Some(20), None)]);
+    assert!(bed.store.bindings("other".to_owned()).await.unwrap().is_empty());
+}
+
+pub async fn migrations_go_down_and_up_again(bed: Bed) {
+    let down = async || {
+        if bed.is_postgres() {
+            store::postgres::migrate_down(&bed.url, 0).await
+        } else {
+            store::sqlite::migrate_down(&bed.url, 0).await
+        }
+    };
+    bed.store.close().await;
+    down().await.unwrap();
+    assert!(bed.raw("SELECT 1 FROM orders").await.is_err(), "the tables are gone");
+    assert_eq!(store::migrate(&bed.url).await.unwrap(), 1);
+    assert_eq!(store::migrate(&bed.url).await.unwrap(), 1, "twice is once");
+    begin_one(&*bed.another().await, key("a"), |_, _| {}).await;
+}
+
+pub async fn a_newer_database_is_refused(bed: Bed) {
+    let now = if bed.is_postgres() { "now()" } else { "CURRENT_TIMESTAMP" };
+    let (checksum, yes) = if bed.is_postgres() { ("'\\x00'", "true") } else { ("x'00'", "1") };
+    let sql = format!(
+        "INSERT INTO _sqlx_migrations (version, description, installed_on, success, checksum, execution_time)
+         VALUES (99, 'later', {now}, {yes}, {checksum}, 0)"
+    );
+    bed.raw(&sql).await.unwrap();
+    let Err(StoreError::Unsupported(why)) = store::connect(&bed.url).await.map(drop) else { panic!("it was served") };
+    assert!(why.contains("99") && why.contains("newer"), "{why}");
+    for wrong in ["mysql://x", "nonsense", "postgres://[", ""] {
+        assert!(matches!(store::connect(wrong).await.map(drop), Err(StoreError::Unsupported(_))), "{wrong}");
+    }
+}

@@ -1,0 +1,95 @@
+//! Leases, forgetting, statistics.
+
+use escrow::saga::batch::{Changes, Loaded, Lookup};
+use escrow::saga::input::Verdict;
+use escrow::saga::journal::Kind;
+use escrow::saga::order::{Order, Sighting, Status, StepStatus};
+use escrow::saga::time::{Moment, Span};
+use uuid::Uuid;
+
+use super::Bed;
+use super::given::{Change, apply, begin, change, key, send, telling};
+
+pub async fn a_lease_belongs_to_one_owner_until_it_ends(bed: Bed) {
+    let (ada, bob) = (Uuid::new_v4(), Uuid::new_v4());
+    let ask = async |owner, lease| bed.store.lease("stats".to_owned(), owner, lease).await.unwrap();
+    assert!(ask(ada, Span::from_secs(60)).await);
+    assert!(!ask(bob, Span::from_secs(60)).await, "it is ada's");
+    assert!(ask(ada, Span(0)).await, "ada may renew, or end it");
+    assert!(ask(bob, Span::from_secs(60)).await, "it ran out");
+    assert!(!ask(ada, Span::from_secs(60)).await);
+    let other = bed.store.lease("purge".to_owned(), ada, Span::from_secs(60)).await.unwrap();
+    assert!(other, "another name is another lease");
+}
+
+pub async fn purge_forgets_only_what_is_old_and_done(bed: Bed) {
+    let store = &*bed.store;
+    let rows = [telling(&key("a"), 1, 0), telling(&key("a"), 2, 0)];
+    send(store, rows.to_vec()).await;
+    let done = rows[0].key;
+    let answered = move |_: &Loaded| Changes {
+        settled: vec![(done, Verdict::Routed)],
+        idempotency_key: Some("k".to_owned()),
+        answers: vec![Ok(1)],
+        ..Changes::default()
+    };
+    apply(store, Lookup::default(), answered).await.unwrap();
+    assert_eq!(store.purge(Moment(0)).await.unwrap(), 0, "nothing is that old");
+    let later = store.now().await.unwrap() + Span::from_secs(1);
+    assert_eq!(store.purge(later).await.unwrap(), 2, "the settled row and the answer");
+    assert_eq!(store.outbox_backlog().await.unwrap().rows, 1);
+    let wanted = Lookup { idempotency_key: Some("k".to_owned()), ..Lookup::default() };
+    let seen = apply(store, wanted, |loaded| {
+        assert_eq!(loaded.answered, None);
+        Changes::default()
+    });
+    seen.await.unwrap();
+}
+
+/// An order whose payment took `took`, with something else about it.
+fn paid(took: Span, more: impl Fn(&mut Order) + Send + Sync + 'static) -> impl Fn(&mut Order, Moment) + Send + Sync {
+    move |order, now| {
+        let step = &mut order.steps[1];
+        step.status = StepStatus::Done;
+        step.live = true;
+        (step.opened_at, step.closed_at) = (Some(now - took), Some(now));
+        step.event = Some(Sighting { sequence: 1, name: "PaymentProcessed".to_owned(), at: now });
+        more(order);
+    }
+}
+
+pub async fn statistics_count_only_steps_that_went_as_usual(bed: Bed) {
+    let store = &*bed.store;
+    let mut orders: Vec<(_, Change)> = (1..=100_i64)
+        .map(|n| (key(&format!("usual-{n}")), Box::new(paid(Span::from_secs(n), |_| {})) as Change))
+        .collect();
+    let unusual: [fn(&mut Order); 6] = [
+        |order| order.steps[1].live = false,
+        |order| order.steps[1].late = true,
+        |order| order.steps[1].early = true,
+        |order| order.steps[1].inferred = true,
+        |order| order.steps[1].attempts = 1,
+        |order| order.steps[1].status = StepStatus::TimedOut,
+    ];
+    for (n, change) in unusual.into_iter().enumerate() {
+        orders.push((key(&format!("unusual-{n}")), Box::new(paid(Span::from_secs(9_999), change))));
+    }
+    // Too few of their kind to say anything.
+    orders.push((key("newer"), Box::new(paid(Span::from_secs(1), |order| order.version = 2))));
+    begin(store, orders).await;
+    // The step names are stored with the first batch; undone later counts as well.
+    change(store, key("usual-7"), Kind::Event, |order| {
+        order.life.status = Status::Compensated;
+        order.steps[1].status = StepStatus::Compensated;
+    })
+    .await;
+    store.refresh_stats(Moment(0)).await.unwrap();
+    let stats = store.stats("order".to_owned()).await.unwrap();
+    let shown: Vec<_> = stats.iter().map(|it| (it.version, it.step.as_str(), it.samples)).collect();
+    assert_eq!(shown, [(1, "payment", 100)]);
+    let [only] = &stats[..] else { panic!("{stats:?}") };
+    assert_eq!((only.p50, only.p95, only.p99), (Span::from_secs(50), Span::from_secs(95), Span::from_secs(99)));
+    let later = store.now().await.unwrap() + Span::from_secs(1);
+    store.refresh_stats(later).await.unwrap();
+    assert!(store.stats("order".to_owned()).await.unwrap().is_empty(), "replaced, not added to");
+}

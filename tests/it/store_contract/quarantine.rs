@@ -1,0 +1,113 @@
+//! Messages that could not be read, and the doubts that go with them.
+
+use escrow::saga::batch::{Changes, Loaded, Lookup, NewDoubt, QuarantineReason, Quarantined, Resolved};
+use escrow::saga::order::DoubtKind;
+use escrow::saga::time::{Moment, Span};
+use escrow::store::{Page, QuarantineFilter, StoreError};
+use serde_json::json;
+
+use super::Bed;
+use super::given::apply;
+
+fn message(saga: Option<&str>, reason: QuarantineReason, exchange: &str) -> Quarantined {
+    Quarantined {
+        reason,
+        detail: "no order id at /data/order_id".to_owned(),
+        saga: saga.map(str::to_owned),
+        event: Some("OrderPlaced".to_owned()),
+        order_id: None,
+        exchange: exchange.to_owned(),
+        routing_key: "k".to_owned(),
+        envelope: json!({}),
+        body: b"{}".to_vec(),
+        body_bytes: 2,
+    }
+}
+
+fn doubt(about: Option<usize>, from: i64) -> NewDoubt {
+    NewDoubt {
+        kind: if about.is_some() { DoubtKind::Quarantine } else { DoubtKind::Gap },
+        saga: Some("order".to_owned()),
+        from: Moment(from),
+        to: Moment(from + 1),
+        event: None,
+        order_id: None,
+        detail: "something was missed".to_owned(),
+        quarantined: about,
+    }
+}
+
+pub async fn a_resolved_message_takes_its_doubt_along(bed: Bed) {
+    let store = &*bed.store;
+    let kept = |_: &Loaded| Changes {
+        quarantined: ["one", "two", "three"].map(|it| message(Some("order"), QuarantineReason::NoOrderId, it)).into(),
+        // Named by place, in another order.
+        doubts: vec![doubt(Some(2), 3), doubt(Some(0), 1), doubt(None, 9)],
+        ..Changes::default()
+    };
+    apply(store, Lookup::default(), kept).await.unwrap();
+    store.record_doubts(vec![doubt(None, 10)]).await.unwrap();
+    let listed = store.quarantine(QuarantineFilter::default(), Page { limit: 10, cursor: None }).await.unwrap().items;
+    assert_eq!(listed.iter().map(|it| it.exchange.as_str()).collect::<Vec<_>>(), ["three", "two", "one"]);
+    let froms = async || {
+        let mut froms: Vec<_> = store.doubts(10).await.unwrap().iter().map(|it| it.from.0).collect();
+        froms.sort_unstable();
+        froms
+    };
+    assert_eq!(froms().await, [1, 3, 9, 10]);
+    let three = listed[0].id;
+    let replayed = move |loaded: &Loaded| {
+        assert_eq!(loaded.doubts.len(), 4, "every batch is told what is doubted");
+        let resolved = Resolved { id: three, how: "replayed", actor: "ada".to_owned(), reason: "fixed".to_owned() };
+        Changes { resolved: vec![resolved], ..Changes::default() }
+    };
+    apply(store, Lookup::default(), replayed).await.unwrap();
+    assert_eq!(froms().await, [1, 9, 10]);
+    let row = store.quarantined(three).await.unwrap().unwrap();
+    assert_eq!(
+        (row.resolved.as_deref(), row.resolved_by.as_deref(), row.resolved_reason.as_deref()),
+        (Some("replayed"), Some("ada"), Some("fixed"))
+    );
+    let open = store.quarantine(QuarantineFilter::default(), Page { limit: 10, cursor: None }).await.unwrap().items;
+    assert_eq!(open.len(), 2);
+    let later = store.now().await.unwrap() + Span::from_secs(1);
+    assert_eq!(store.purge(later).await.unwrap(), 1, "the resolved doubt");
+    assert_eq!(store.quarantined(i64::MAX).await.unwrap(), None);
+}
+
+pub async fn quarantine_is_listed_by_every_filter(bed: Bed) {
+    let store = &*bed.store;
+    let kept = |_: &Loaded| Changes {
+        quarantined: vec![
+            message(Some("order"), QuarantineReason::NoOrderId, "orders"),
+            message(Some("order"), QuarantineReason::Unreadable, "stock"),
+            message(None, QuarantineReason::Unreadable, "orders"),
+        ],
+        ..Changes::default()
+    };
+    apply(store, Lookup::default(), kept).await.unwrap();
+    let all = store.quarantine(QuarantineFilter::default(), Page { limit: 10, cursor: None }).await.unwrap();
+    let (newest, oldest) = (all.items[0].id, all.items[2].id);
+    let dropped = move |_: &Loaded| {
+        let resolved = Resolved { id: newest, how: "dropped", actor: "ada".to_owned(), reason: "noise".to_owned() };
+        Changes { resolved: vec![resolved], ..Changes::default() }
+    };
+    apply(store, Lookup::default(), dropped).await.unwrap();
+    let count = async |change: fn(&mut QuarantineFilter)| {
+        let mut filter = QuarantineFilter::default();
+        change(&mut filter);
+        store.quarantine(filter, Page { limit: 10, cursor: None }).await.unwrap().items.len()
+    };
+    assert_eq!(count(|_| {}).await, 2);
+    assert_eq!(count(|it| it.resolved = true).await, 3);
+    assert_eq!(count(|it| it.saga = Some("order".to_owned())).await, 2);
+    assert_eq!(count(|it| it.reason = Some("unreadable".to_owned())).await, 1);
+    assert_eq!(count(|it| it.exchange = Some("orders".to_owned())).await, 1);
+    assert_eq!(count(|it| it.exchange = Some("nowhere".to_owned())).await, 0);
+    let first = store.quarantine(QuarantineFilter::default(), Page { limit: 1, cursor: None }).await.unwrap();
+    let page = Page { limit: 1, cursor: first.next_cursor };
+    let second = store.quarantine(QuarantineFilter::default(), page).await.unwrap();
+    assert_eq!((second.items[0].id, second.next_cursor), (oldest, None));
+    let wrong = store.quarantine(QuarantineFilter::default(), Page { limit: 1, cursor: Some("bm8".to_owned()) }).await;
+    assert!(matches!(wrong, Err(StoreError::BadCursor)));
+}
