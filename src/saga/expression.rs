@@ -7,17 +7,22 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr};
 use cel::{Context, Env, Program};
 use serde_json::Value;
 
 use super::time::{Moment, Span};
+use reads::Reads;
+
+mod reads;
 
 /// Longest source of one expression. The parser's work grows faster than its input, and nobody reads longer ones.
 pub const EXPRESSION_BYTES_MAX: usize = 1024;
 
-/// The parser recurses; its own thread has room for the deepest source that fits the limit above.
-const PARSER_STACK_BYTES: usize = 8 << 20;
+/// The parser recurses, up to 97 levels of 160 KiB each in a build without optimisation; its own thread has room for that.
+const PARSER_STACK_BYTES: usize = 32 << 20;
+
+/// Deepest nesting of an expression. Evaluating recurses too, on whatever thread the batch runs, at up to 21 KiB a level.
+const DEPTH_MAX: usize = 48;
 
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
@@ -64,14 +69,12 @@ impl Expression {
             return Err(format!("the expression is longer than {EXPRESSION_BYTES_MAX} bytes"));
         }
         let text = source.clone();
-        let program = std::thread::Builder::new()
+        let (program, reads) = std::thread::Builder::new()
             .stack_size(PARSER_STACK_BYTES)
-            .spawn(move || Program::compile(&text).map_err(|errors| one_line(&errors.to_string())))
+            .spawn(move || parse(&text))
             .map_err(|error| format!("no thread to compile the expression: {error}"))?
             .join()
             .map_err(|_| "the expression cannot be parsed".to_owned())??;
-        let mut reads = Reads::default();
-        reads.walk(program.expression());
         Ok(Self {
             source,
             variables: reads.variables,
@@ -332,109 +335,18 @@ fn sorted(value: Value) -> Value {
     }
 }
 
+fn parse(text: &str) -> Result<(Program, Reads), String> {
+    let program = Program::compile(text).map_err(|errors| one_line(&errors.to_string()))?;
+    let mut reads = Reads::default();
+    reads.walk(program.expression());
+    if reads.deepest > DEPTH_MAX {
+        return Err(format!("the expression is nested deeper than {DEPTH_MAX} levels"));
+    }
+    Ok((program, reads))
+}
+
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-#[derive(Default)]
-struct Reads {
-    variables: BTreeSet<String>,
-    steps: BTreeMap<String, Guard>,
-    attributes: BTreeMap<String, Guard>,
-}
-
-impl Reads {
-    fn walk(&mut self, node: &IdedExpr) {
-        match &node.expr {
-            Expr::Ident(name) => {
-                self.variables.insert(name.clone());
-            }
-            Expr::Select(select) => {
-                if let Some((read, name)) = self.selected(node) {
-                    read.entry(name.to_owned()).or_insert(Guard::Bare);
-                }
-                if select.test {
-                    self.guard(node);
-                }
-                self.walk(&select.operand);
-            }
-            Expr::Call(call) => {
-                if let (Some((read, name)), true) = (self.indexed(node), call.target.is_none()) {
-                    read.entry(name).or_insert(Guard::Bare);
-                }
-                call.target.iter().for_each(|target| self.walk(target));
-                call.args.iter().for_each(|argument| self.walk(argument));
-            }
-            Expr::List(list) => list.elements.iter().for_each(|element| self.walk(element)),
-            Expr::Map(map) => map.entries.iter().for_each(|entry| self.entry(&entry.expr)),
-            Expr::Struct(object) => object.entries.iter().for_each(|entry| self.entry(&entry.expr)),
-            Expr::Comprehension(comprehension) => {
-                let c = comprehension.as_ref();
-                for part in [&c.iter_range, &c.accu_init, &c.loop_cond, &c.loop_step, &c.result] {
-                    self.walk(part);
-                }
-                self.variables.remove(&c.iter_var);
-                self.variables.remove(&c.accu_var);
-                if let Some(second) = &c.iter_var2 {
-                    self.variables.remove(second);
-                }
-            }
-            Expr::Literal(_) | Expr::Unspecified => {}
-        }
-    }
-
-    fn entry(&mut self, entry: &EntryExpr) {
-        match entry {
-            EntryExpr::StructField(field) => self.walk(&field.value),
-            EntryExpr::MapEntry(pair) => {
-                self.walk(&pair.key);
-                self.walk(&pair.value);
-            }
-        }
-    }
-
-    /// What the top-level name `root` stands for, where its fields are kept.
-    fn of(&mut self, root: &str) -> Option<&mut BTreeMap<String, Guard>> {
-        match root {
-            "steps" => Some(&mut self.steps),
-            "attributes" => Some(&mut self.attributes),
-            _ => None,
-        }
-    }
-
-    /// `NAME` where the node is exactly `steps.NAME` or `attributes.NAME`.
-    fn selected<'n>(&mut self, node: &'n IdedExpr) -> Option<(&mut BTreeMap<String, Guard>, &'n str)> {
-        let Expr::Select(select) = &node.expr else { return None };
-        let Expr::Ident(root) = &select.operand.expr else { return None };
-        self.of(root).map(|read| (read, select.field.as_str()))
-    }
-
-    /// `NAME` where the node is exactly `steps["NAME"]` or `attributes["NAME"]`.
-    fn indexed(&mut self, node: &IdedExpr) -> Option<(&mut BTreeMap<String, Guard>, String)> {
-        let Expr::Call(call) = &node.expr else { return None };
-        let [root, key] = call.args.as_slice() else { return None };
-        let Expr::Ident(root) = &root.expr else { return None };
-        match &key.expr {
-            Expr::Literal(cel::common::ast::LiteralValue::String(text)) => {
-                self.of(root).map(|read| (read, text.inner().to_owned()))
-            }
-            _ => None,
-        }
-    }
-
-    /// Marks what stands under a `has(…)` as asked for.
-    fn guard(&mut self, node: &IdedExpr) {
-        let mut at = node;
-        loop {
-            if let Some((read, name)) = self.selected(at) {
-                read.insert(name.to_owned(), Guard::Has);
-            }
-            match &at.expr {
-                Expr::Select(select) => at = &select.operand,
-                _ => return,
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -474,6 +386,20 @@ mod tests {
         assert!(Expression::compile("body.data.status == 'REJECTED'").unwrap().holds(&scope()).unwrap());
         assert!(Expression::compile("1 +").is_err());
         assert!(Template::compile(&json!("{{ 1")).is_err());
+    }
+
+    #[test]
+    fn an_expression_too_deep_to_parse_or_evaluate_is_refused() {
+        let nested = |open: &str, close: &str, times: usize| format!("{}1{}", open.repeat(times), close.repeat(times));
+        for (deep, fine) in [
+            (nested("[", "]", 60), nested("[", "]", 40)),
+            (nested("[", "]", 500), nested("{1: ", "}", 40)),
+            (nested("(", ")", 500), nested("(", ")", 40)),
+            ("1+".repeat(250) + "1", "1+".repeat(40) + "1"),
+        ] {
+            assert!(Expression::compile(&deep).is_err(), "{deep}");
+            assert!(Expression::compile(&fine).unwrap().eval(&scope()).is_ok(), "{fine}");
+        }
     }
 
     #[test]
