@@ -6,15 +6,7 @@ use crate::saga::parse::finding::Findings;
 use crate::saga::parse::tree::Node;
 use crate::saga::parse::{graph, hint};
 
-/// Most steps of a saga: each order carries the state of all of them.
-const STEPS_MAX: usize = 500;
-
 pub(super) fn check(root: &Node, saga: &Saga, findings: &mut Findings) {
-    if saga.steps.len() > STEPS_MAX {
-        let mark = root.entry("steps").map_or(root.mark, |(name, _)| name.mark);
-        findings.error(mark, format!("a saga has at most {STEPS_MAX} steps"), None);
-        return;
-    }
     opening(root, saga, findings);
     for step in 0..saga.steps.len() {
         retry(root, saga, step, findings);
