@@ -5,6 +5,7 @@
 //! ([`StepIx`]), and everything that could be looked up per event is an index made once at loading.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::expression::{Expression, Template};
 use super::time::Span;
@@ -246,6 +247,16 @@ pub struct Compensation {
     pub retry: Option<Cadence>,
 }
 
+/// How long a compensation may take when the definition does not say.
+const COMPENSATION_WITHIN_DEFAULT: Span = Span::from_secs(3600);
+
+impl Compensation {
+    /// How long it may take, from the broker's confirm.
+    pub fn patience(&self) -> Span {
+        self.within.unwrap_or(COMPENSATION_WITHIN_DEFAULT)
+    }
+}
+
 /// A message asked for by a definition.
 #[derive(Clone, Debug)]
 pub struct Publish {
@@ -318,6 +329,11 @@ impl Saga {
         self.steps.iter().position(|step| step.name == name)
     }
 
+    /// The steps' names, in the file's order.
+    pub fn step_names(&self) -> Arc<[String]> {
+        self.steps.iter().map(|step| step.name.clone()).collect()
+    }
+
     /// Whether the step opens an order: neither `after` nor `when`.
     pub fn is_root(&self, step: StepIx) -> bool {
         self.steps[step].after.is_empty() && self.steps[step].when.is_empty()
@@ -331,6 +347,18 @@ impl Saga {
             fresh.extend(
                 (0..self.steps.len()).filter(|&later| self.steps[later].after.contains(&at) && found.insert(later)),
             );
+        }
+        found
+    }
+
+    /// Every step that `step` comes after, directly or through others.
+    pub fn ancestors(&self, step: StepIx) -> BTreeSet<StepIx> {
+        let mut found = BTreeSet::new();
+        let mut fresh = self.steps[step].after.clone();
+        while let Some(at) = fresh.pop() {
+            if found.insert(at) {
+                fresh.extend(&self.steps[at].after);
+            }
         }
         found
     }

@@ -14,7 +14,7 @@ use super::time::{Moment, Span};
 /// One input to one order.
 #[derive(Clone, Debug)]
 pub enum Input {
-    Event(Event),
+    Event(Box<Event>),
     /// The saga's watermark has passed this moment: whatever was due by then is due.
     Due(Moment),
     Confirmation(Confirmation),
@@ -33,6 +33,9 @@ pub struct Event {
     pub identity: Option<Identity>,
     pub message: MessageRef,
     pub payload: Arc<Payload>,
+    /// What expressions see as `steps.NAME.event`: the body as JSON, under a preset the payload. `None` where the saga reads no
+    /// stored events, and where later readers would not find it either (no JSON, too large to keep).
+    pub view: Option<Arc<Value>>,
     /// Attribute values found in it, by name.
     pub attributes: Vec<(String, Value)>,
     /// What tells a counted event apart, for each counted step it closes.

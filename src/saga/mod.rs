@@ -1,10 +1,13 @@
 //! The pure core: what a saga is, where one order stands, and what follows from an input.
 pub mod batch;
 pub mod catalog;
+pub mod cloudevent;
+pub mod decide;
 pub mod definition;
 pub mod expression;
 pub mod input;
 pub mod journal;
+pub mod machine;
 pub mod order;
 pub mod outgoing;
 pub mod parse;

@@ -368,6 +368,9 @@ pub struct Undo {
     /// Sendings of the open round.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: u32,
+    /// The definition leaves the late effect as it is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ignored: bool,
     /// When the broker confirmed the last sending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_at: Option<Moment>,

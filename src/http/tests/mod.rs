@@ -1,0 +1,8 @@
+//! The API, called as a client calls it, over a store and a desk that are plain values.
+
+mod openapi;
+mod orders;
+mod others;
+mod stream;
+pub(super) mod support;
+mod why;
