@@ -251,9 +251,7 @@ mod tests {
 
     #[test]
     fn a_refused_cursor_is_the_callers_fault_whatever_the_store_calls_it() {
-        for error in
-            [StoreError::BadCursor]
-        {
+        for error in [StoreError::BadCursor] {
             assert_eq!(Problem::from(error).kind, Kind::BadCursor);
         }
         assert_eq!(Problem::from(StoreError::Unavailable(sqlx::Error::PoolTimedOut)).kind, Kind::Unavailable);

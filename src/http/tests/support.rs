@@ -27,8 +27,8 @@ use crate::saga::journal::{Began, Broken, EntryBody, Kind, StepChange};
 use crate::saga::order::{Attribute, Doubt, Order, OrderKey, Sighting, Status, StepState, StepStatus};
 use crate::saga::time::{Moment, Span};
 use crate::store::{
-    Backlog, BindingRow, DefinitionRow, JournalFilter, JournalRow, Listed, OrderFilter, Page,
-    QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, StoreError, StoredPayload, StuckGroup,
+    Backlog, BindingRow, DefinitionRow, JournalFilter, JournalRow, Listed, OrderFilter, Page, QuarantineFilter,
+    QuarantineRow, Query, StatusCount, StepStats, StoreError, StoredPayload, StuckGroup,
 };
 use crate::telemetry::Metrics;
 
