@@ -4,22 +4,25 @@
 //! its own, never "false": the caller decides whether an event goes to quarantine or the order becomes stuck.
 //! Rendering is deterministic: maps come out with sorted keys.
 
-mod reads;
-
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use cel::{Context, Env, Program};
 use serde_json::Value;
 
-use self::reads::Reads;
 use super::time::{Moment, Span};
+use reads::Reads;
+
+mod reads;
 
 /// Longest source of one expression. The parser's work grows faster than its input, and nobody reads longer ones.
 pub const EXPRESSION_BYTES_MAX: usize = 1024;
 
-/// The parser recurses; its own thread has room for the deepest source that fits the limit above.
-const PARSER_STACK_BYTES: usize = 8 << 20;
+/// The parser recurses, up to 97 levels of 160 KiB each in a build without optimisation; its own thread has room for that.
+const PARSER_STACK_BYTES: usize = 32 << 20;
+
+/// Deepest nesting of an expression. Evaluating recurses too, on whatever thread the batch runs, at up to 21 KiB a level.
+const DEPTH_MAX: usize = 48;
 
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
@@ -66,14 +69,12 @@ impl Expression {
             return Err(format!("the expression is longer than {EXPRESSION_BYTES_MAX} bytes"));
         }
         let text = source.clone();
-        let program = std::thread::Builder::new()
+        let (program, reads) = std::thread::Builder::new()
             .stack_size(PARSER_STACK_BYTES)
-            .spawn(move || Program::compile(&text).map_err(|errors| one_line(&errors.to_string())))
+            .spawn(move || parse(&text))
             .map_err(|error| format!("no thread to compile the expression: {error}"))?
             .join()
             .map_err(|_| "the expression cannot be parsed".to_owned())??;
-        let mut reads = Reads::default();
-        reads.walk(program.expression());
         Ok(Self {
             source,
             variables: reads.variables,
@@ -334,6 +335,16 @@ fn sorted(value: Value) -> Value {
     }
 }
 
+fn parse(text: &str) -> Result<(Program, Reads), String> {
+    let program = Program::compile(text).map_err(|errors| one_line(&errors.to_string()))?;
+    let mut reads = Reads::default();
+    reads.walk(program.expression());
+    if reads.deepest > DEPTH_MAX {
+        return Err(format!("the expression is nested deeper than {DEPTH_MAX} levels"));
+    }
+    Ok((program, reads))
+}
+
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -375,6 +386,20 @@ mod tests {
         assert!(Expression::compile("body.data.status == 'REJECTED'").unwrap().holds(&scope()).unwrap());
         assert!(Expression::compile("1 +").is_err());
         assert!(Template::compile(&json!("{{ 1")).is_err());
+    }
+
+    #[test]
+    fn an_expression_too_deep_to_parse_or_evaluate_is_refused() {
+        let nested = |open: &str, close: &str, times: usize| format!("{}1{}", open.repeat(times), close.repeat(times));
+        for (deep, fine) in [
+            (nested("[", "]", 60), nested("[", "]", 40)),
+            (nested("[", "]", 500), nested("{1: ", "}", 40)),
+            (nested("(", ")", 500), nested("(", ")", 40)),
+            ("1+".repeat(250) + "1", "1+".repeat(40) + "1"),
+        ] {
+            assert!(Expression::compile(&deep).is_err(), "{deep}");
+            assert!(Expression::compile(&fine).unwrap().eval(&scope()).is_ok(), "{fine}");
+        }
     }
 
     #[test]

@@ -1,22 +1,33 @@
-//! Which names an expression reads, found in its syntax: so that a definition is checked before any event comes, and only what is
-//! read is built for it.
+//! What an expression reads, found in its syntax tree.
+//!
+//! Only names that stand in the source are found: `steps.payment` and `steps["payment"]`, not `steps[name]`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr};
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
 
 use super::Guard;
 
-/// What was found.
+/// The names one expression reads, and how deep it is nested.
 #[derive(Default)]
 pub(super) struct Reads {
-    pub(super) variables: BTreeSet<String>,
-    pub(super) steps: BTreeMap<String, Guard>,
-    pub(super) attributes: BTreeMap<String, Guard>,
+    pub variables: BTreeSet<String>,
+    pub steps: BTreeMap<String, Guard>,
+    pub attributes: BTreeMap<String, Guard>,
+    depth: usize,
+    pub deepest: usize,
 }
 
 impl Reads {
-    pub(super) fn walk(&mut self, node: &IdedExpr) {
+    /// Takes in `node` and everything below it.
+    pub fn walk(&mut self, node: &IdedExpr) {
+        self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
+        self.visit(node);
+        self.depth -= 1;
+    }
+
+    fn visit(&mut self, node: &IdedExpr) {
         match &node.expr {
             Expr::Ident(name) => {
                 self.variables.insert(name.clone());
@@ -87,9 +98,7 @@ impl Reads {
         let [root, key] = call.args.as_slice() else { return None };
         let Expr::Ident(root) = &root.expr else { return None };
         match &key.expr {
-            Expr::Literal(cel::common::ast::LiteralValue::String(text)) => {
-                self.of(root).map(|read| (read, text.inner().to_owned()))
-            }
+            Expr::Literal(LiteralValue::String(text)) => self.of(root).map(|read| (read, text.inner().to_owned())),
             _ => None,
         }
     }

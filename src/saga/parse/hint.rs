@@ -4,6 +4,9 @@
 
 use serde_saphyr::granit_parser::ErrorKind;
 
+/// How far above an error a comment is looked for that caused it.
+const LINES_LOOKED_BACK: usize = 20;
+
 /// The word of `known` that `wrong` is most likely a misspelling of.
 pub(super) fn nearest<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let folded = fold(wrong);
@@ -60,6 +63,28 @@ pub(super) fn about_missing_value(source: &str, at: usize) -> Option<String> {
     Some(format!("YAML reads an unquoted `#` as a comment; write {}", quoted(&format!("#{comment}"))))
 }
 
+/// What to do about `{{ … }}` that begins at byte `at` without quotes.
+pub(super) fn about_braces(source: &str, at: usize) -> String {
+    let rest = rest_of_line(source, at);
+    let value = rest.find("}}").map_or(rest, |close| &rest[..close + 2]);
+    format!("YAML reads an unquoted `{{` as a map; write {}", quoted(value))
+}
+
+/// A comment that swallowed the end of a list or map in brackets, on the line of byte `at` or above.
+fn about_swallowed_bracket(source: &str, at: usize) -> Option<String> {
+    let end = source[at..].find('\n').map_or(source.len(), |end| at + end);
+    source[..end].lines().rev().take(LINES_LOOKED_BACK).find_map(|line| {
+        let (before, comment) = line.char_indices().find_map(|(at, c)| {
+            let is_comment = c == '#' && line[..at].ends_with([' ', '\t']);
+            is_comment.then(|| (&line[..at], &line[at..]))
+        })?;
+        let open = |opening: char, closing: char| before.matches(opening).count() > before.matches(closing).count();
+        let swallowed = (open('[', ']') && comment.contains(']')) || (open('{', '}') && comment.contains('}'));
+        let word = comment.split([',', ']', '}', ' ']).next().unwrap_or_default();
+        swallowed.then(|| format!("YAML reads an unquoted `#` as a comment; write {}", quoted(word)))
+    })
+}
+
 /// What to do about text the parser refuses at byte `at`.
 pub(super) fn about_syntax(source: &str, at: usize, kind: &ErrorKind) -> Option<String> {
     let start = source.get(..at)?.rfind('\n').map_or(0, |before| before + 1);
@@ -67,6 +92,9 @@ pub(super) fn about_syntax(source: &str, at: usize, kind: &ErrorKind) -> Option<
     let above = source[..start].lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
     if matches!(kind, ErrorKind::TabInIndentation | ErrorKind::TabInBlockIndentation | ErrorKind::TabNotAllowed) {
         return Some("indent with spaces; YAML refuses tabs there".to_owned());
+    }
+    if let Some(hint) = about_swallowed_bracket(source, at) {
+        return Some(hint);
     }
     [line, above].into_iter().find_map(|line| about_value(line).or_else(|| about_missing_space(line)))
 }
@@ -99,7 +127,10 @@ fn about_value(line: &str) -> Option<String> {
         '@' => "`@`",
         '`' => "a backtick",
         '"' | '\'' if value.len() > 1 && !value.ends_with(first) => "a quote",
-        '"' | '\'' => return None,
+        '{' if value.contains("==") || value.contains('"') => {
+            return Some("put each text with quotes, `: ` or `, ` inside into single quotes of its own".to_owned());
+        }
+        '"' | '\'' | '{' | '[' => return None,
         _ if value != item && value.contains(": ") => "`: `",
         _ => return None,
     };

@@ -88,10 +88,8 @@ pub(super) fn text(text: &str, leaf: Leaf) -> Result<(), Wrong> {
         Leaf::Selector | Leaf::OrderId => {
             selector::parse(text).map(|_| ()).map_err(|(wrong, hint)| (wrong, Some(hint)))
         }
-        Leaf::Duration => duration(text),
-        Leaf::Deadline if text.contains("{{") => exact(text),
-        Leaf::Deadline => duration(text),
-        Leaf::Count if text.contains("{{") => exact(text),
+        Leaf::Deadline | Leaf::Count if text.contains("{{") => exact(text),
+        Leaf::Duration | Leaf::Deadline => duration(text),
         Leaf::Count | Leaf::Positive | Leaf::Factor if text.parse::<f64>().is_ok() => {
             Err((format!("expected {}, found text", what(leaf)), Some(format!("without quotes: `{text}`"))))
         }
@@ -125,8 +123,10 @@ pub(super) fn number(number: &Number, leaf: Leaf) -> Result<(), Wrong> {
         Err((format!("`{number}` is no whole number"), None))
     } else if value >= least && value <= most {
         Ok(())
+    } else if value < least {
+        Err((format!("`{number}` is too small"), Some(format!("the least is {least}"))))
     } else {
-        Err((format!("`{number}` is not between {least} and {most}"), None))
+        Err((format!("`{number}` is too large"), Some(format!("the most is {most}"))))
     }
 }
 

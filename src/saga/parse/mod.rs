@@ -22,9 +22,6 @@ mod shape;
 mod together;
 mod tree;
 
-#[cfg(test)]
-mod tests;
-
 pub use finding::{Finding, Ink, Severity};
 pub use together::check_together;
 

@@ -56,6 +56,10 @@ pub(super) fn parse(text: &str) -> Result<Selector, (String, String)> {
             hint::did_you_mean(name, PROPERTIES).unwrap_or_else(|| format!("there are {}", hint::any_of(PROPERTIES))),
         )),
         ("envelope", Some(path)) if path.starts_with('/') => pointer(path).map(Selector::Envelope),
+        ("arrival", None) => {
+            let hint = "write `order_id: arrival` alone; it says that messages carry no order id".to_owned();
+            Err(("`arrival` is no place in a message".to_owned(), hint))
+        }
         _ => Err((format!("`{text}` is no selector"), meant(text))),
     }
 }

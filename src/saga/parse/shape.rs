@@ -31,9 +31,8 @@ impl Checker<'_, '_> {
             (_, Shape::Leaf(kind)) => self.leaf(node, *kind),
             (_, Shape::Word(words)) => self.word(node, words),
             (_, Shape::Object(object)) => self.object(owner, node, object),
-            (Data::List(items), Shape::List(item)) => self.list(node, items, item),
+            (Data::List(items), Shape::List(item) | Shape::OneOrMany(item)) => self.list(node, items, item),
             (_, Shape::List(_)) => self.wrong_kind(node, "a list"),
-            (Data::List(items), Shape::OneOrMany(item)) => self.list(node, items, item),
             (_, Shape::OneOrMany(item)) => self.shape(owner, node, item),
             (Data::Map(entries), Shape::MapOf(name, value)) => self.map_of(owner, entries, *name, value),
             (_, Shape::MapOf(..)) => self.wrong_kind(node, "a map"),
@@ -88,16 +87,13 @@ impl Checker<'_, '_> {
             match name.text().and_then(|text| object.key(text)) {
                 Some(key) => {
                     self.shape(name, value, key.shape);
-                    self.companions(name, node, key);
+                    self.companions(name, node, key, object);
                 }
                 None => self.unknown_key(name, object),
             }
         }
         for key in object.keys.iter().filter(|key| key.required && node.get(key.name).is_none()) {
-            let misspelt = entries.iter().any(|(name, _)| {
-                object.key(&name.key_text()).is_none() && hint::nearest(&name.key_text(), [key.name]).is_some()
-            });
-            if !misspelt {
+            if !is_misspelt(key.name, node, object) {
                 let message = format!("`{}` is missing in {}", key.name, object.what);
                 self.findings.error(owner.mark, message, first_sentence(key));
             }
@@ -106,8 +102,9 @@ impl Checker<'_, '_> {
     }
 
     /// A key that means nothing without another.
-    fn companions(&mut self, name: &Node, object: &Node, key: &Key) {
-        for (other, reason) in key.with.iter().filter(|(other, _)| object.get(other).is_none()) {
+    fn companions(&mut self, name: &Node, node: &Node, key: &Key, object: &Object) {
+        let missing = key.with.iter().filter(|(other, _)| node.get(other).is_none());
+        for (other, reason) in missing.filter(|(other, _)| !is_misspelt(other, node, object)) {
             let message = format!("`{}` without `{other}`: {reason}", key.name);
             self.findings.error(name.mark, message, format!("add `{other}`, or leave `{}` out", key.name));
         }
@@ -127,7 +124,7 @@ impl Checker<'_, '_> {
         let knows_all = node.entries().iter().all(|(name, _)| object.key(&name.key_text()).is_some());
         if !expected.is_empty() && given(expected).is_empty() && knows_all {
             let message = format!("{} needs {}", object.what, hint::any_of(expected.iter().copied()));
-            self.findings.error(owner.mark, message, object.key(expected[0]).and_then(first_sentence));
+            self.findings.error(owner.mark, message, object.key(expected[0]).map(first_sentence));
         }
     }
 
@@ -139,8 +136,7 @@ impl Checker<'_, '_> {
             .or_else(|| elsewhere(&text, object))
             .unwrap_or_else(|| format!("the keys of {} are {}", object.what, hint::any_of(here)));
         if matches!(name.data, Data::Map(_) | Data::List(_)) {
-            let value = hint::rest_of_line(self.findings.source(), name.mark.start.saturating_sub(1));
-            let hint = format!("YAML reads an unquoted `{{` as a map; write {}", hint::quoted(value));
+            let hint = hint::about_braces(self.findings.source(), name.mark.start.saturating_sub(1));
             self.findings.error(name.mark, "a key must be a word", hint);
         } else if !matches!(name.data, Data::Broken) {
             self.findings.error(name.mark, format!("unknown key `{text}` in {}", object.what), hint);
@@ -151,7 +147,10 @@ impl Checker<'_, '_> {
         match node.text() {
             Some(text) if words.contains(&text) => {}
             Some(text) => {
-                let hint = hint::did_you_mean(text, words.iter().copied());
+                let hint = match words {
+                    [only] => Some(format!("did you mean `{only}`?")),
+                    _ => hint::did_you_mean(text, words.iter().copied()),
+                };
                 let message = format!("`{text}` is not one of {}", hint::any_of(words.iter().copied()));
                 self.findings.error(node.mark, message, hint);
             }
@@ -182,10 +181,7 @@ impl Checker<'_, '_> {
         let text = self.findings.text(node.mark);
         let is_braces = text.starts_with("{{") || text.starts_with("{ {");
         let hint = match (&node.data, leaf) {
-            (Data::Map(_), _) if is_braces => {
-                let value = hint::rest_of_line(self.findings.source(), node.mark.start);
-                Some(format!("YAML reads an unquoted `{{` as a map; write {}", hint::quoted(value)))
-            }
+            (Data::Map(_), _) if is_braces => Some(hint::about_braces(self.findings.source(), node.mark.start)),
             (Data::Number(number), Leaf::Duration | Leaf::Deadline) => {
                 Some(format!("name the unit, such as `{number}s`"))
             }
@@ -205,6 +201,12 @@ impl Checker<'_, '_> {
         let space = hint::about_missing_space(hint::rest_of_line(self.findings.source(), node.mark.start));
         self.findings.error(node.mark, format!("expected {expected}, found {}", kind(node)), space);
     }
+}
+
+/// Whether an unknown key of `node` is probably meant to be `name`; that is told already.
+fn is_misspelt(name: &str, node: &Node, object: &Object) -> bool {
+    let mut unknown = node.entries().iter().map(|(key, _)| key.key_text()).filter(|key| object.key(key).is_none());
+    unknown.any(|key| hint::nearest(&key, [name]).is_some())
 }
 
 /// Where else in the language a key of this name stands: most misplaced keys are one level off.
@@ -231,8 +233,9 @@ fn elsewhere(name: &str, not: &Object) -> Option<String> {
     (!places.is_empty()).then(|| format!("`{name}` stands {}", places.join(" or ")))
 }
 
-fn first_sentence(key: &Key) -> Option<String> {
-    key.about.split_once(". ").map_or(key.about, |(first, _)| first).trim_end_matches('.').to_owned().into()
+fn first_sentence(key: &Key) -> String {
+    let first = key.about.split_once(". ").map_or(key.about, |(first, _)| first).trim_end_matches('.');
+    format!("`{}`: {first}", key.name)
 }
 
 fn kind(node: &Node) -> &'static str {

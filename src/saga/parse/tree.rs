@@ -15,7 +15,7 @@ use super::finding::{Findings, Mark};
 use super::hint;
 
 /// Largest definition that is read. The longest in the field have a few hundred lines.
-pub(super) const SOURCE_BYTES_MAX: usize = 1 << 20;
+pub(super) const SOURCE_BYTES_MAX: usize = 256 << 10;
 
 /// Most values in one definition, with every alias counted in full.
 const NODES_MAX: usize = 20_000;
@@ -289,14 +289,14 @@ impl Loader<'_, '_> {
             "" | "~" | "null" | "Null" | "NULL" => Data::Null,
             "true" | "True" | "TRUE" => Data::Bool(true),
             "false" | "False" | "FALSE" => Data::Bool(false),
-            _ if is_number(text) => match number(text) {
-                Some(number) => Data::Number(number),
-                None => {
+            _ if is_number(text) => number(text).map_or_else(
+                || {
                     let hint = format!("if it is meant as text, write {}", hint::quoted(text));
                     self.findings.error(mark, "a number too large to be kept exactly", hint);
                     Data::Broken
-                }
-            },
+                },
+                Data::Number,
+            ),
             _ => Data::Text(text.to_owned()),
         }
     }

@@ -61,8 +61,7 @@ fn named(entries: &[(Node, Node)], builder: &mut Builder) -> Option<Vec<(String,
     let mut all = Vec::new();
     for (key, value) in entries {
         if matches!(key.data, Data::Map(_) | Data::List(_)) {
-            let value = hint::rest_of_line(builder.findings.source(), key.mark.start.saturating_sub(1));
-            let hint = format!("YAML reads an unquoted `{{` as a map; write {}", hint::quoted(value));
+            let hint = hint::about_braces(builder.findings.source(), key.mark.start.saturating_sub(1));
             builder.findings.error(key.mark, "a key must be a word", hint);
         }
         all.push(template(value, builder).map(|template| (key.key_text(), template)));
@@ -103,7 +102,19 @@ pub(super) fn count(node: &Node, builder: &mut Builder) -> Option<Expression> {
 fn refuse(node: &Node, error: &str, builder: &mut Builder) {
     let is_open = node.text().is_some_and(|text| text.matches("{{").count() > text.matches("}}").count());
     let hint = if is_open { Some("each `{{` needs its `}}`".to_owned()) } else { node.text().and_then(likely_slip) };
-    builder.findings.error(node.mark, format!("the expression does not compile: {error}"), hint);
+    builder.findings.error(node.mark, format!("the expression does not compile: {}", first_error(error)), hint);
+}
+
+/// The first of the parser's errors, without its position in the file it takes each expression for.
+fn first_error(errors: &str) -> String {
+    let Some((place, rest)) = errors.strip_prefix("ERROR: <input>:").and_then(|rest| rest.split_once(": ")) else {
+        return errors.to_owned();
+    };
+    let words = rest.split_once(" | ").map_or(rest, |(first, _)| first).trim_start_matches("Syntax error: ");
+    match place.split_once(':').and_then(|(line, column)| Some((line, column.parse::<usize>().ok()?))) {
+        Some(("1", column)) => format!("{words} (character {column} of it)"),
+        Some(_) | None => words.to_owned(),
+    }
 }
 
 /// The habits of other languages that CEL does not share.
@@ -111,12 +122,9 @@ fn likely_slip(text: &str) -> Option<String> {
     let has = |word: &str| text.split(|c: char| !c.is_alphanumeric()).any(|part| part == word);
     if has("and") || has("or") || has("not") {
         Some("CEL writes `&&`, `||` and `!`".to_owned())
-    } else if text.contains('=') && !["==", "!=", "<=", ">="].iter().any(|sign| text.contains(sign)) {
-        Some("CEL compares with `==`".to_owned())
-    } else if text.contains("===") {
-        Some("CEL compares with `==`".to_owned())
     } else {
-        None
+        let is_assigned = text.contains('=') && !["==", "!=", "<=", ">="].iter().any(|sign| text.contains(sign));
+        (is_assigned || text.contains("===")).then(|| "CEL compares with `==`".to_owned())
     }
 }
 

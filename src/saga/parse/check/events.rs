@@ -12,11 +12,11 @@ pub(super) fn check(root: &Node, built: &Built, findings: &mut Findings) {
         clashes(root, saga, step, findings);
         undoing(root, saga, step, findings);
     }
-    if let Some((mark, _)) = root.entry("cancelled_by").map(|(name, _)| (name.mark, ())) {
+    if let Some((name, _)) = root.entry("cancelled_by") {
         let done = saga.steps.iter().flat_map(|step| &step.done);
         if let Some(event) = shared(&saga.cancelled_by, done) {
             let message = format!("`{event}` cancels the order and closes a step of it");
-            findings.warning(mark, message, "tell them apart with `where`".to_owned());
+            findings.warning(name.mark, message, "tell them apart with `where`".to_owned());
         }
     }
 }

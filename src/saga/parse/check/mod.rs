@@ -15,8 +15,16 @@ use super::tree::Node;
 use crate::saga::definition::StepIx;
 use crate::saga::outgoing::EXCHANGE;
 
+/// Most steps of a saga: each order carries the state of all of them.
+const STEPS_MAX: usize = 500;
+
 /// Runs every check.
 pub(super) fn check(root: &Node, built: &Built, findings: &mut Findings) {
+    if built.saga.steps.len() > STEPS_MAX {
+        let mark = root.entry("steps").map_or(root.mark, |(name, _)| name.mark);
+        findings.error(mark, format!("a saga has at most {STEPS_MAX} steps"), None);
+        return;
+    }
     steps::check(root, &built.saga, findings);
     events::check(root, built, findings);
     reading::check(root, built, findings);

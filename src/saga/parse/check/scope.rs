@@ -143,14 +143,11 @@ impl Reader<'_> {
             step.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
                 && self.expression.source().contains(&format!("steps.{}", step.name))
         });
-        let hint = match dashed {
-            Some(step) => format!("CEL reads the dash as minus; write `steps[\"{}\"]`", step.name),
-            None => {
-                let names = self.saga.steps.iter().map(|step| step.name.as_str());
-                hint::did_you_mean(name, names.clone())
-                    .unwrap_or_else(|| format!("the steps are {}", hint::any_of(names)))
-            }
-        };
+        let names = self.saga.steps.iter().map(|step| step.name.as_str());
+        let hint = dashed
+            .map(|step| format!("CEL reads the dash as minus; write `steps[\"{}\"]`", step.name))
+            .or_else(|| hint::did_you_mean(name, names.clone()))
+            .unwrap_or_else(|| format!("the steps are {}", hint::any_of(names)));
         findings.error(self.mark, format!("there is no step `{name}`"), hint);
     }
 

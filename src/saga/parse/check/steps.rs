@@ -6,15 +6,7 @@ use crate::saga::parse::finding::Findings;
 use crate::saga::parse::tree::Node;
 use crate::saga::parse::{graph, hint};
 
-/// Most steps of a saga: each order carries the state of all of them.
-const STEPS_MAX: usize = 500;
-
 pub(super) fn check(root: &Node, saga: &Saga, findings: &mut Findings) {
-    if saga.steps.len() > STEPS_MAX {
-        let mark = root.entry("steps").map_or(root.mark, |(name, _)| name.mark);
-        findings.error(mark, format!("a saga has at most {STEPS_MAX} steps"), None);
-        return;
-    }
     opening(root, saga, findings);
     for step in 0..saga.steps.len() {
         retry(root, saga, step, findings);
@@ -82,7 +74,7 @@ fn retry(root: &Node, saga: &Saga, step: StepIx, findings: &mut Findings) {
     if saga.is_root(step) && after_is_known {
         let text = format!("`{}` opens with the order: no message opened it that could be sent again", this.name);
         findings.error(mark, text, "leave `retry` out, or say what the step comes after".to_owned());
-    } else if this.after.len() + usize::from(!this.when.is_empty()) > 1 && message.is_none() {
+    } else if this.after.len() > 1 && message.is_none() {
         let names = this.after.iter().map(|&ix| saga.steps[ix].name.as_str());
         let text = format!("several messages open `{}`; which one is sent again?", this.name);
         findings.error(mark, text, format!("add `message:` with {}", hint::any_of(names)));
@@ -98,8 +90,10 @@ fn retry(root: &Node, saga: &Saga, step: StepIx, findings: &mut Findings) {
         _ => None,
     });
     if let Some(skippable) = sent.filter(|&ix| graph::may_be_skipped(&saga.steps[ix])) {
-        let text = format!("`{}` may be skipped; then there is no message to send again", saga.steps[skippable].name);
-        findings.warning(message.map_or(mark, |node| node.mark), text, None);
+        let text =
+            format!("`{}` may be skipped; then the message that opened it is sent again", saga.steps[skippable].name);
+        let hint = "whoever takes the retry must understand that message, too".to_owned();
+        findings.warning(message.map_or(mark, |node| node.mark), text, hint);
     }
     target(root, step, this.retry.as_ref().map(|retry| &retry.to), findings);
 }

@@ -122,7 +122,7 @@ impl Object {
 /// Longest name of a saga or step: two of them and the longest telling fit a routing key's 255 bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 100;
 
-/// Longest event name, as DESIGN limits it on the wire.
+/// Longest event name, the same as for messages: a longer one could never be seen.
 pub(crate) const EVENT_BYTES_MAX: usize = 256;
 
 /// Longest name of an exchange or queue, and longest routing key: the protocol's short strings.
