@@ -3,6 +3,7 @@
 //!
 //! Each input of each test also passes the laws of `laws.rs`, so a table only says what is special about it.
 mod laws;
+mod properties;
 mod run;
 mod when;
 
