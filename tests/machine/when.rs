@@ -128,6 +128,11 @@ pub fn no_doubts() -> When {
 }
 
 impl When {
+    /// The same, at this time after the start.
+    pub fn at(self, time: &str) -> Self {
+        At(Span::parse(time).unwrap()).then(self)
+    }
+
     fn seen(mut self, change: impl FnOnce(&mut Seen)) -> Self {
         if let What::Event(seen) = &mut self.what {
             change(seen);
