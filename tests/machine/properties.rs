@@ -33,16 +33,8 @@ fn plan() -> impl Strategy<Value = Plan> {
         (proptest::collection::vec(0..8_usize, 1..3), proptest::bool::weighted(0.25), fails, 0..3_usize),
         (any::<bool>(), 5..60_u32, 0..3_u32, undo, proptest::bool::weighted(0.2)),
     )
-        .prop_map(|((after, triggered, fails, on_timeout), (ignores_late, within_s, retries, undo, counted))| Plan {
-            after,
-            triggered,
-            fails,
-            on_timeout,
-            ignores_late,
-            within_s,
-            retries,
-            undo,
-            counted,
+        .prop_map(|((after, triggered, fails, on_timeout), (ignores_late, within_s, retries, undo, counted))| {
+            Plan { after, triggered, fails, on_timeout, ignores_late, within_s, retries, undo, counted }
         })
 }
 
@@ -58,7 +50,11 @@ fn text(plans: &[Plan]) -> String {
         let mut after: Vec<String> = plan.after.iter().map(|at| format!("s{}", at % ix)).collect();
         after.sort();
         after.dedup();
-        let mut keys = vec![format!("after: [{}]", after.join(", ")), format!("done: Done{ix}"), format!("within: {}s", plan.within_s)];
+        let mut keys = vec![
+            format!("after: [{}]", after.join(", ")),
+            format!("done: Done{ix}"),
+            format!("within: {}s", plan.within_s),
+        ];
         if plan.triggered {
             keys.push(format!("when: Trigger{ix}"));
         }
@@ -70,7 +66,8 @@ fn text(plans: &[Plan]) -> String {
             keys.push("late: ignore".to_owned());
         }
         if plan.retries > 0 {
-            let message = if after.len() > 1 || plan.triggered { format!(", message: {}", after[0]) } else { String::new() };
+            let message =
+                if after.len() > 1 || plan.triggered { format!(", message: {}", after[0]) } else { String::new() };
             keys.push(format!("retry: {{ times: {}, every: 7s, backoff: 2, to: original{message} }}", plan.retries));
         }
         if let Some((answers, refuses, retries)) = plan.undo {
@@ -89,7 +86,7 @@ fn text(plans: &[Plan]) -> String {
         if plan.counted {
             keys.push("count: 2, by: /part".to_owned());
         }
-        text.push_str(&format!("  s{ix}: {{ {} }}\n", keys.join(", ")));
+        text.extend(["  s", &ix.to_string(), ": { ", &keys.join(", "), " }\n"]);
     }
     text
 }
@@ -286,8 +283,8 @@ proptest! {
             shuffled.insert(to.index(shuffled.len() + 1), copy);
         }
         let mut other = run.clone();
-        events.iter().for_each(|event| run.take(event));
-        shuffled.iter().for_each(|event| other.take(event));
+        run = run.when(events.clone());
+        other = other.when(shuffled.clone());
         prop_assert_eq!(run.statuses(), other.statuses(), "{}\n{:#?}\n{:#?}", text(&plans), events, shuffled);
     }
 

@@ -33,12 +33,12 @@ steps:
 
 #[test]
 fn failed_and_timed_out_hold_what_comes_after() {
-    given(CONDITIONAL)
-        .when([event("OrderPlaced"), due("11m")])
-        .then("steps: placed done, replenish pending, packing timed_out, shipping pending\n order: stuck (timed_out packing)");
-    given(CONDITIONAL)
-        .when([event("StockLow"), event("OrderPlaced"), event("NoStock")])
-        .then("steps: placed done, replenish failed, packing pending, shipping pending\n order: stuck (failed replenish)");
+    given(CONDITIONAL).when([event("OrderPlaced"), due("11m")]).then(
+        "steps: placed done, replenish pending, packing timed_out, shipping pending\n order: stuck (timed_out packing)",
+    );
+    given(CONDITIONAL).when([event("StockLow"), event("OrderPlaced"), event("NoStock")]).then(
+        "steps: placed done, replenish failed, packing pending, shipping pending\n order: stuck (failed replenish)",
+    );
 }
 
 #[test]

@@ -53,7 +53,14 @@ fn commands_that_send_do_not_fit_and_others_do() {
 #[test]
 fn what_was_decided_in_observe_stays_until_a_person_releases_it() {
     given(SAGA)
-        .when([event("OrderPlaced"), event("Paid"), due("1m"), due("2m"), mode(Mode::Act), at("3m").event("OrderPlaced")])
+        .when([
+            event("OrderPlaced"),
+            event("Paid"),
+            due("1m"),
+            due("2m"),
+            mode(Mode::Act),
+            at("3m").event("OrderPlaced"),
+        ])
         .then("order: stuck (observe packing)\n sent: -")
         .when([command(Action::Release)])
         .then("order: compensating\n sent: Refund");

@@ -24,7 +24,9 @@ fn each_retry_waits_every_times_backoff_from_the_word_of_the_broker() {
         .when([at("1m10s").confirm("routed")])
         .then("packing: waiting attempts 1 until 1m30s\n trail: confirmation packing (routed)")
         .when([due("1m30s"), confirm("withheld").at("1m31s")])
-        .then("packing: waiting attempts 2 until 2m11s\n trail: retry packing, withheld packing (withheld: no consumer)")
+        .then(
+            "packing: waiting attempts 2 until 2m11s\n trail: retry packing, withheld packing (withheld: no consumer)",
+        )
         .when([due("2m11s"), confirm("unroutable").at("2m20s")])
         .then("packing: waiting attempts 3 until 3m40s")
         .when([due("3m40s")])
@@ -64,9 +66,7 @@ steps:
   extra: { when: ExtraAsked, done: ExtraDone, within: 10s, retry: { times: 1, every: 20s, to: original } }
   join: { after: [placed, packing], done: Joined, within: 10s, retry: { times: 1, every: 20s, to: original, message: packing } }
 ";
-    given(saga)
-        .when([event("OrderPlaced"), due("5s"), due("15s")])
-        .then("sent: OrderPlaced again, retry 1");
+    given(saga).when([event("OrderPlaced"), due("5s"), due("15s")]).then("sent: OrderPlaced again, retry 1");
     given(saga)
         .when([event("OrderPlaced"), due("5s"), event("Packed"), event("ExtraAsked"), due("15s")])
         .then("sent: ExtraAsked again, retry 1, Packed again, retry 1");
@@ -80,9 +80,7 @@ steps:
   packing: { after: placed, done: Packed, within: 10s, retry: { times: 1, every: 20s, to: original } }
 cancelled_by: OrderCancelled
 ";
-    given(saga)
-        .when([event("OrderPlaced").without_id(), due("10s")])
-        .then("packing: waiting attempts 1 awaiting");
+    given(saga).when([event("OrderPlaced").without_id(), due("10s")]).then("packing: waiting attempts 1 awaiting");
     given(saga)
         .when([event("OrderCancelled"), super::when::command(escrow::saga::input::Action::Skip).on("placed")])
         .then("packing: waiting until 10s\n unproven: -")

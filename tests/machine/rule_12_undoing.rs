@@ -101,7 +101,8 @@ fn within_runs_from_the_confirm_and_then_it_is_sent_again_as_often_as_said_under
     let ids: Vec<_> = run.outbox.iter().filter(|row| row.content.asks()).map(|row| row.message_id.clone()).collect();
     let expected = derived_id(&["order", ORDER_ID, "stock", "compensation", "1"]).to_string();
     assert_eq!(ids, vec![expected; 3]);
-    run.when([at("2m").event("Released")]).then("order: compensating\n sent: Refund\n trail: late Released, compensation Refund");
+    run.when([at("2m").event("Released")])
+        .then("order: compensating\n sent: Refund\n trail: late Released, compensation Refund");
 }
 
 #[test]
@@ -128,7 +129,7 @@ cancelled_by: OrderCancelled
 ";
     given(saga)
         .when([event("OrderPlaced"), event("A"), event("B")])
-        .when([super::when::command(Action::Note)])
+        .when([command(Action::Note)])
         .then("order: completed");
     let saga = saga.replace("cancelled_by", "  c: { after: placed, done: C, within: 1h }\ncancelled_by");
     given(&saga)
@@ -176,7 +177,14 @@ fn a_done_of_a_compensation_with_none_open_counts_only_after_the_steps_own_done(
 #[test]
 fn a_done_after_the_compensation_paid_in_advance_is_undone() {
     given(CHAIN)
-        .when([event("OrderPlaced"), event("Paid"), event("Refunded"), event("Paid"), event("OrderCancelled"), due("1s")])
+        .when([
+            event("OrderPlaced"),
+            event("Paid"),
+            event("Refunded"),
+            event("Paid"),
+            event("OrderCancelled"),
+            due("1s"),
+        ])
         .then("sent: Refund\n payment: compensating round 1 awaiting");
 }
 
@@ -218,8 +226,12 @@ steps:
     failed().when([command(Action::Retry)]).then("order: stuck (template_failed placed)\n placed: done");
     failed().when([command(Action::Skip)]).then("order: failed\n placed: skipped");
     // A message that was erased meanwhile cannot be rendered again, and the compensation stays where a person can mend it.
-    let mut run = given(saga)
-        .when([event("OrderPlaced").body(json!({ "ref": 7 })), event("CFailed"), due("1s"), confirm("unroutable")]);
+    let mut run = given(saga).when([
+        event("OrderPlaced").body(json!({ "ref": 7 })),
+        event("CFailed"),
+        due("1s"),
+        confirm("unroutable"),
+    ]);
     run.stored.clear();
     run.when([command(Action::Retry)])
         .then("order: stuck (template_failed placed)\n placed: compensation_failed round 1")
@@ -252,7 +264,13 @@ steps:
   open: { after: placed, done: Opened, count: 2, by: /p, within: 30s, compensation: { publish: Close, done: Closed } }
 ";
     given(saga)
-        .when([event("OrderPlaced"), event("Parcel").part("a"), event("Opened").part("a"), event("GateFailed"), due("1s")])
+        .when([
+            event("OrderPlaced"),
+            event("Parcel").part("a"),
+            event("Opened").part("a"),
+            event("GateFailed"),
+            due("1s"),
+        ])
         .then("steps: placed done, gate failed, parcels compensating, open waiting\n sent: Recall")
         .when([event("Opened").part("b")])
         .then("open: compensating round 1 awaiting\n sent: Close");

@@ -15,14 +15,12 @@ steps:
 ";
 
 fn held() -> Run {
-    given(SAGA)
-        .when([brake(true), event("OrderPlaced"), due("30s")])
-        .then(
-            "order: stuck (held payment)
+    given(SAGA).when([brake(true), event("OrderPlaced"), due("30s")]).then(
+        "order: stuck (held payment)
              trail: event OrderPlaced, deadline payment (held by the brake)
              told: payment.timed_out, stuck
              sent: -",
-        )
+    )
 }
 
 #[test]
@@ -34,9 +32,7 @@ fn a_held_order_still_recovers() {
 fn a_person_releases_it_past_the_brake_or_drops_it() {
     held().when([command(Action::Release)]).then("order: compensating\n sent: Unplace\n told: compensating");
     held().when([command(Action::Drop)]).then("order: stuck (timed_out payment)\n sent: -\n told: -");
-    held()
-        .when([command(Action::Drop), at("1m").event("Paid")])
-        .then("order: running\n payment: done late");
+    held().when([command(Action::Drop), at("1m").event("Paid")]).then("order: running\n payment: done late");
 }
 
 #[test]
@@ -63,9 +59,7 @@ fn a_failure_is_the_services_own_word_and_passes() {
 
 #[test]
 fn what_a_person_released_is_not_held_back_by_a_doubt_that_comes_later() {
-    held()
-        .when([command(Action::Release), gap(), event("ExtraFailed"), event("Unplaced")])
-        .then("order: compensated");
+    held().when([command(Action::Release), gap(), event("ExtraFailed"), event("Unplaced")]).then("order: compensated");
 }
 
 #[test]

@@ -27,7 +27,14 @@ fn timed_out() -> Run {
 
 fn undoing_overdue() -> Run {
     given(SAGA)
-        .when([event("OrderPlaced"), event("OrderCancelled"), due("1s"), confirm("routed"), event("Packed"), event("Slow")])
+        .when([
+            event("OrderPlaced"),
+            event("OrderCancelled"),
+            due("1s"),
+            confirm("routed"),
+            event("Packed"),
+            event("Slow"),
+        ])
         .when([due("2m")])
         .then("order: stuck (compensation_overdue placed)")
 }
@@ -112,11 +119,8 @@ steps:
   a: { after: placed, done: A, within: 10s, retry: { times: 1, every: 5s, to: original } }
   b: { after: placed, done: B, within: 20s, on_timeout: compensate }
 ";
-    let held = || {
-        given(saga)
-            .when([event("OrderPlaced"), gap(), due("20s")])
-            .then("order: stuck (unproven a, unproven b)")
-    };
+    let held =
+        || given(saga).when([event("OrderPlaced"), gap(), due("20s")]).then("order: stuck (unproven a, unproven b)");
     held()
         .when([command(Action::Release).on("a")])
         .then("order: stuck (unproven b)\n a: waiting attempts 1 awaiting\n sent: OrderPlaced again, retry 1")
@@ -133,9 +137,9 @@ steps:
 fn close_disarms_everything_and_takes_back_what_is_unsent() {
     let run = given(SAGA).when([event("OrderPlaced"), due("1m")]).then("packing: waiting attempts 1 awaiting");
     assert_eq!(run.unsettled.len(), 1);
-    let run = run
-        .when([command(Action::Close)])
-        .then("order: closed\n due: -\n packing: waiting attempts 1\n sent: -\n told: -\n trail: command close (ticket 7)");
+    let run = run.when([command(Action::Close)]).then(
+        "order: closed\n due: -\n packing: waiting attempts 1\n sent: -\n told: -\n trail: command close (ticket 7)",
+    );
     assert!(run.unsettled.is_empty());
 }
 
@@ -172,7 +176,11 @@ fn what_does_not_fit_names_the_state_and_changes_nothing() {
         (undoing_overdue(), command(Action::Drop), "before turning back (stuck)"),
         (timed_out().when([command(Action::Close)]), command(Action::Close), "is ended (closed)"),
         (timed_out().when([command(Action::Close)]), command(Action::Retry), "is ended (closed)"),
-        (given(SAGA).when([event("Packed"), event("Noted"), event("Slow")]), command(Action::Compensate), "is ended (completed)"),
+        (
+            given(SAGA).when([event("Packed"), event("Noted"), event("Slow")]),
+            command(Action::Compensate),
+            "is ended (completed)",
+        ),
     ];
     for (run, wrong, why) in misfits {
         let before = run.order.clone();

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //!   order     its status, with what it needs      steps     all of them      due     the next deadline
-//!   unproven  the doubts                          trail     entries          told    tellings
+//!   unproven  the doubts                          trail     entries          kinds   their kinds
+//!   told      tellings                            attributes, duplicates        
 //!   sent      retries and compensations           answer    what the last input became, or the misfit
 //!   parts     the message ids of what was sent    payload   the bodies of what was sent
 //! ```
@@ -205,8 +206,8 @@ impl Run {
         let (mut wanted, mut found) = (String::new(), String::new());
         for line in lines {
             let (what, how) = line.split_once(':').expect("a line is `what: how`");
-            wanted.push_str(&format!("{what}: {}\n", how.trim()));
-            found.push_str(&format!("{what}: {}\n", self.show(what)));
+            wanted.extend([what, ": ", how.trim(), "\n"]);
+            found.extend([what, ": ", &self.show(what), "\n"]);
         }
         assert_eq!(found, wanted, "\nfound\n{found}\nwanted\n{wanted}\ntrail: {:#?}", self.trail(0));
         self.shown_entries = self.journal.len();
@@ -226,6 +227,7 @@ impl Run {
             }
             "due" => self.order.next_due().map_or("-".to_owned(), since_start),
             "trail" => joined(self.trail(self.shown_entries)),
+            "kinds" => joined(self.journal[self.shown_entries..].iter().map(|entry| entry.kind.word().to_owned())),
             "told" => self.rows(|content| matches!(content, Content::Telling { .. })),
             "sent" => self.rows(Content::asks),
             "parts" => {
@@ -308,7 +310,8 @@ impl Run {
         joined(rows.map(|row| match &row.content {
             Content::Telling { routing_key, .. } => routing_key.trim_start_matches("order.").to_owned(),
             Content::Retry { of, attempt, .. } => {
-                let of = self.journal.iter().find(|entry| entry.sequence == *of).and_then(|entry| entry.body.name.clone());
+                let of =
+                    self.journal.iter().find(|entry| entry.sequence == *of).and_then(|entry| entry.body.name.clone());
                 format!("{} again, retry {attempt}", of.unwrap_or_default())
             }
             Content::Compensation { body, .. } => word(body.get("type").unwrap_or(&Value::Null)),

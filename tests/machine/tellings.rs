@@ -51,7 +51,9 @@ fn two_steps_recovered_by_one_event_are_told_apart() {
 
 #[test]
 fn notify_says_which_tellings_are_sent() {
-    let told = |notify: &str| given(&format!("notify: {notify}\n{SAGA}")).when([event("OrderPlaced"), due("10s"), event("Both")]);
+    let told = |notify: &str| {
+        given(&format!("notify: {notify}\n{SAGA}")).when([event("OrderPlaced"), due("10s"), event("Both")])
+    };
     told("[stuck, completed]").then("told: stuck, completed");
     told("[recovered]").then("told: a.recovered, b.recovered");
     told("[]").then("told: -");
