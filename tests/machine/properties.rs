@@ -5,6 +5,7 @@
 use escrow::saga::definition::Mode;
 use escrow::saga::input::{Action, Command, Confirmation, Input, Verdict};
 use escrow::saga::journal::fold;
+use escrow::saga::machine::ResultOf;
 use escrow::saga::order::{Doubt, DoubtKind};
 use escrow::saga::time::Span;
 use proptest::prelude::*;
@@ -104,11 +105,26 @@ fn without_counts_after_conditional_steps(mut plans: Vec<Plan>) -> Vec<Plan> {
 /// Something happening; `pick` is taken modulo what there is to pick from.
 #[derive(Clone, Debug)]
 enum Op {
-    Event { pick: usize, part: usize },
-    Again { pick: usize },
-    Pass { seconds: u32 },
-    Confirm { pick: usize, verdict: usize },
-    Command { action: usize, step: Option<usize> },
+    Event {
+        pick: usize,
+        part: usize,
+    },
+    Again {
+        pick: usize,
+    },
+    /// Time passes, and the watermark to `lag` seconds before.
+    Pass {
+        seconds: u32,
+        lag: u32,
+    },
+    Confirm {
+        pick: usize,
+        verdict: usize,
+    },
+    Command {
+        action: usize,
+        step: Option<usize>,
+    },
     Reconsider,
     Mode(bool),
     Brake(bool),
@@ -119,7 +135,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (any::<usize>(), 0..3_usize).prop_map(|(pick, part)| Op::Event { pick, part }),
         1 => any::<usize>().prop_map(|pick| Op::Again { pick }),
-        5 => (0..45_u32).prop_map(|seconds| Op::Pass { seconds }),
+        5 => (0..45_u32, 0..20_u32).prop_map(|(seconds, lag)| Op::Pass { seconds, lag: lag.saturating_sub(10) }),
         4 => (any::<usize>(), 0..5_usize).prop_map(|(pick, verdict)| Op::Confirm { pick, verdict }),
         2 => (0..8_usize, proptest::option::of(any::<usize>())).prop_map(|(action, step)| Op::Command { action, step }),
         1 => Just(Op::Reconsider),
@@ -165,11 +181,12 @@ fn step(run: &mut Run, ix: usize, op: &Op) {
             if !seen.is_empty() {
                 let (name, id) = &seen[pick % seen.len()];
                 run.take(&event(name).id(id));
+                assert_eq!(run.answer, Ok(ResultOf::Duplicate), "the same message again");
             }
         }
-        Op::Pass { seconds } => {
+        Op::Pass { seconds, lag } => {
             run.now = run.now + Span::from_secs(i64::from(*seconds));
-            run.apply(&Input::Due(run.now));
+            run.apply(&Input::Due(run.now - Span::from_secs(i64::from(*lag))));
         }
         Op::Confirm { pick, verdict } if !run.unsettled.is_empty() => {
             let key = run.unsettled.remove(pick % run.unsettled.len()).key;

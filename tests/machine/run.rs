@@ -3,11 +3,10 @@
 //! `then` is the one check: lines of `what: how it is now`. `what` is a step, or one of
 //!
 //! ```text
-//!   order     its status, with what it needs      steps     all of them      due     the next deadline
-//!   unproven  the doubts                          trail     entries          kinds   their kinds
-//!   told      tellings                            attributes, duplicates        
-//!   sent      retries and compensations           answer    what the last input became, or the misfit
-//!   parts     the message ids of what was sent    payload   the bodies of what was sent
+//!   order     its status, with what it needs      steps     all of them         due      the next deadline
+//!   trail     entries, kinds: only their kinds    told      tellings            sent     retries and compensations
+//!   unproven  the doubts                          ids       of what was sent    payload  bodies of what was sent
+//!   answer    what the last input became, or the misfit                         attributes, duplicates
 //! ```
 //!
 //! `trail`, `told` and `sent` are about what came since the last `then`.
@@ -230,7 +229,7 @@ impl Run {
             "kinds" => joined(self.journal[self.shown_entries..].iter().map(|entry| entry.kind.word().to_owned())),
             "told" => self.rows(|content| matches!(content, Content::Telling { .. })),
             "sent" => self.rows(Content::asks),
-            "parts" => {
+            "ids" => {
                 let rows = self.outbox[self.shown_rows..].iter().filter(|row| row.content.asks());
                 joined(rows.map(|row| row.message_id.clone()))
             }
