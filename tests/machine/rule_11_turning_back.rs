@@ -29,12 +29,13 @@ fn steps_that_wait_keep_their_deadlines_and_join_the_undoing_as_they_close() {
 }
 
 #[test]
-fn a_retry_in_the_outbox_is_the_last() {
-    given(SAGA)
+fn a_retry_that_is_not_sent_yet_is_taken_back() {
+    let run = given(SAGA)
         .when([event("OrderPlaced"), event("Paid"), due("1m"), event("OrderCancelled"), due("1m1s")])
-        .then("stock: waiting attempts 1 awaiting\n sent: OrderPlaced again, retry 1, Refund")
-        .when([confirm("routed").at("1m2s"), due("1m7s")])
-        .then("stock: compensating attempts 1 round 1 awaiting");
+        .then("stock: waiting attempts 1 until 1m6s\n sent: OrderPlaced again, retry 1, Refund");
+    let asks: Vec<_> = run.unsettled.iter().map(|row| row.content.word()).collect();
+    assert_eq!(asks, ["compensation"]);
+    run.when([due("1m6s")]).then("stock: compensating attempts 1 round 1 awaiting\n sent: Release");
 }
 
 #[test]
