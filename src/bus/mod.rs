@@ -2,19 +2,27 @@
 //!
 //! A [`Source`] gives batches of deliveries, a [`Sink`] publishes. They move bytes, headers and properties and know nothing of
 //! orders. Three stand behind the seam: RabbitMQ, an in-process bus for the demo and the simulator, and events over HTTP
-//! (a source alone).
+//! (a source alone). Where messages wait in a queue of Escrow's own, a [`Tap`] stands for it: it opens sources, sends
+//! canaries through the queue, and binds it to the exchanges the definitions watch.
 //!
 //! ```text
-//!   Source ──Batch──▶ ingest ──commit──▶ Receipt::ack          Sink ◀──Publication── relay
+//!   Tap::source ─▶ Source ──Batch──▶ ingest ──commit──▶ Receipt::ack      Sink ◀──Publication── relay
+//!   Tap::send_canary ─▶ … ─▶ Item::Canary                                 Tap::look ◀── every 2 s, always
 //! ```
 //!
-//! A batch is acknowledged after its effect is committed, or dropped: then the source gives it again.
+//! A batch is acknowledged after its effect is committed, or dropped: then the source, or its successor, gives it again.
+
+mod canary;
+pub mod http;
+pub mod memory;
+pub mod rabbitmq;
 
 use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
+use crate::saga::definition::Declare;
 use crate::saga::time::{Moment, Span};
 
 /// A message found on the bus.
@@ -28,10 +36,19 @@ pub struct Delivery {
     pub redelivered: bool,
 }
 
+impl Delivery {
+    /// Whether it came over HTTP: such events have neither exchange nor key. Nothing can be bound to the broker's exchange
+    /// without a name, and what is sent through it straight into a queue has the queue's name for a key.
+    pub fn is_http(&self) -> bool {
+        self.exchange.is_empty() && self.routing_key.is_empty()
+    }
+}
+
 /// What surrounds a body. As JSON it is what the store keeps: `{"headers": {…}, "properties": {…}}`.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Envelope {
-    /// Header table as JSON: numbers as numbers, byte strings as text, tables as objects, times as RFC 3339 text.
+    /// Header table as JSON: numbers as numbers, byte strings as text, tables as objects, times as RFC 3339 text. What JSON
+    /// cannot say of a type is in the property `$types`, so that the message can be sent again exactly.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Value>,
     /// AMQP properties by their field's name (`message_id`, `content_type`, `timestamp` as seconds, …), those that are set.
@@ -61,6 +78,28 @@ pub enum Item {
         /// The stored watermark when it was sent: later than the stored one now means that the database lost commits.
         carried: Option<Moment>,
     },
+    /// Messages may have been missed. Comes before any canary that was behind the loss, so that it is recorded before the
+    /// watermark moves; given again until a batch holding it is acknowledged.
+    Gap(Gap),
+}
+
+/// A loss, or a possible one, between the last watermark and now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub kind: GapKind,
+    /// What happened, for a person.
+    pub detail: String,
+}
+
+/// How messages may have been missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GapKind {
+    /// The tap was not there and had to be declared anew. No gap if it has never had a watermark: then this is the beginning.
+    DeclaredAnew,
+    /// The tap was found nearly full on connecting: its bound may have dropped messages.
+    NearlyFull,
+    /// The tap's bound dropped messages.
+    Overflow,
 }
 
 /// What a source gives at once: all that is there, up to its bounds, in the order of the queue.
@@ -134,6 +173,85 @@ pub trait Sink: Send + Sync {
     fn is_connected(&self) -> bool;
 }
 
+/// One Escrow's own queue on a bus, shared by its replicas. Everything in it is Escrow's; the exchanges it is bound to are not.
+pub trait Tap: Send + Sync {
+    /// What the store knows it by (`escrow.tap.NAME` on RabbitMQ).
+    fn name(&self) -> &str;
+
+    /// Opens the tap. Waits for the connection, for as long as it takes; cancel safe. One source at a time is given messages,
+    /// over all replicas; the others stand by. Dropping the source gives the tap, and all that was not acknowledged, to the
+    /// next one.
+    ///
+    /// # Errors
+    /// `Disconnected`: ask again after a while. `Misconfigured`: ask again, but a person has to act first.
+    fn source(&self) -> BoxFuture<'_, Result<Box<dyn Source>, BusError>>;
+
+    /// Sends a canary through the tap: it comes back as [`Item::Canary`] behind everything enqueued before.
+    ///
+    /// # Errors
+    /// It may or may not come back; send another one later.
+    fn send_canary(&self, sent_at: Moment, carried: Option<Moment>) -> BoxFuture<'_, Result<(), BusError>>;
+
+    /// Looks at each wanted exchange and binds the tap where it is there; one answer per wanted exchange, in their order.
+    /// Repeated by the caller every 2 s, always: an exchange deleted and declared again loses its bindings silently.
+    ///
+    /// # Errors
+    /// Nothing is known about any of them.
+    fn look(&self, wanted: Vec<Wanted>) -> BoxFuture<'_, Result<Vec<Look>, BusError>>;
+
+    /// Removes bindings of the tap to a foreign exchange, on request only: an auto-delete exchange goes with its last binding.
+    ///
+    /// # Errors
+    /// Some of the keys may be unbound.
+    fn unbind(&self, exchange: String, keys: Vec<String>) -> BoxFuture<'_, Result<(), BusError>>;
+
+    /// How it is now, from memory: never waits.
+    fn health(&self) -> TapHealth;
+
+    /// Closes the connections in good order, those of the sink that was made with it too. Open sources end with
+    /// `Disconnected`.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// A foreign exchange the tap should be bound to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    pub exchange: String,
+    /// Declared so, if it is absent.
+    pub declare: Option<Declare>,
+    /// Binding keys as the definition gives them.
+    pub keys: Option<Vec<String>>,
+    /// The event names the definition needs, where the routing key is the event name.
+    pub routing_key_events: Option<Vec<String>>,
+}
+
+impl Wanted {
+    /// The keys to bind: those given, else the event names where they are the routing key, else `#` and the empty key.
+    ///
+    /// AMQP does not tell an exchange's type, so the last pair has to be right for each: `#` is everything on a topic exchange
+    /// and a harmless literal on a direct one; the empty key is what publishers without keys use on a direct exchange; a
+    /// fanout exchange ignores keys, and a headers exchange matches everything when a binding has no arguments.
+    pub fn binding_keys(&self) -> Vec<String> {
+        match (&self.keys, &self.routing_key_events) {
+            (Some(keys), _) => keys.clone(),
+            (None, Some(events)) => events.clone(),
+            (None, None) => vec!["#".into(), String::new()],
+        }
+    }
+}
+
+/// What a look at one wanted exchange found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    pub exchange: String,
+    /// `false`: it was absent during this look, so nothing can have been published to it before the look began.
+    pub found: bool,
+    /// All keys are bound now.
+    pub bound: bool,
+    /// Why it cannot be seen, declared or bound, where it cannot.
+    pub problem: Option<String>,
+}
+
 /// What a caller can do about a failed call.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
@@ -147,9 +265,16 @@ pub enum BusError {
 
 /// The tap's own view of the bus, for `/v1/status` and blindness.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each shown as it is")]
 pub struct TapHealth {
+    /// The consuming connection stands.
     pub connected: bool,
+    /// A source is open and its consumer registered.
     pub consuming: bool,
+    /// The publishing connection stands.
+    pub publishing: bool,
+    /// The broker holds back what is published (a memory or disk alarm).
+    pub blocked: bool,
     /// Messages waiting in the tap at the last look.
     pub depth: Option<u64>,
     /// What is wrong, in words.

@@ -46,8 +46,8 @@ pub struct Loaded {
     pub lines: BTreeMap<String, Vec<OrderKey>>,
     /// The last number given to an order of a saga placed by arrival.
     pub counters: BTreeMap<String, u64>,
-    /// Stored messages by journal sequence: `{"body": …, "headers": …}`. Missing where it was erased or too large.
-    pub stored_events: BTreeMap<(OrderKey, u64), Value>,
+    /// Stored messages by journal sequence, for expressions. Missing where one was erased.
+    pub stored_events: BTreeMap<(OrderKey, u64), StoredPayload>,
     /// Hashes of the messages without an id in the tap's last committed batch (rule 2).
     pub last_batch: Vec<Digest>,
     pub doubts: Vec<Doubt>,
@@ -86,6 +86,8 @@ pub struct Changes {
 #[derive(Clone, Debug)]
 pub struct SavedOrder {
     pub order: Order,
+    /// The steps' names, in the definition's order: stores index what is waited on by name.
+    pub step_names: Arc<[String]>,
     /// Empty when only the count of duplicates changed.
     pub entries: Vec<Sealed>,
     pub is_new: bool,
@@ -108,6 +110,20 @@ pub struct SavedPayload {
     pub order: OrderKey,
     pub sequence: u64,
     pub payload: Arc<Payload>,
+}
+
+/// The content of a stored message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredPayload {
+    pub salt: [u8; 16],
+    pub body: Option<Vec<u8>>,
+    pub body_hash: [u8; 32],
+    /// Headers and properties as the bus seam wrote them.
+    pub envelope: Value,
+    /// Where it was published.
+    pub exchange: String,
+    pub routing_key: String,
+    pub message_id: String,
 }
 
 /// A message that could not be read or placed.

@@ -5,6 +5,7 @@
 //! ([`StepIx`]), and everything that could be looked up per event is an index made once at loading.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::expression::{Expression, Template};
 use super::time::Span;
@@ -326,6 +327,11 @@ impl Saga {
     /// The place of the step called `name`.
     pub fn step_ix(&self, name: &str) -> Option<StepIx> {
         self.steps.iter().position(|step| step.name == name)
+    }
+
+    /// The steps' names, in the file's order.
+    pub fn step_names(&self) -> Arc<[String]> {
+        self.steps.iter().map(|step| step.name.clone()).collect()
     }
 
     /// Whether the step opens an order: neither `after` nor `when`.

@@ -33,6 +33,9 @@ pub struct Event {
     pub identity: Option<Identity>,
     pub message: MessageRef,
     pub payload: Arc<Payload>,
+    /// What expressions see as `steps.NAME.event`: the body as JSON, under a preset the payload. `None` where the saga reads no
+    /// stored events, and where later readers would not find it either (no JSON, too large to keep).
+    pub view: Option<Arc<Value>>,
     /// Attribute values found in it, by name.
     pub attributes: Vec<(String, Value)>,
     /// What tells a counted event apart, for each counted step it closes.
@@ -41,8 +44,6 @@ pub struct Event {
     pub inferred: bool,
     /// How far the tap lagged when it was read; `None` when unknown.
     pub lag: Option<Span>,
-    /// What expressions see of it, `{"body": …, "headers": …}`; only for sagas whose expressions read events.
-    pub view: Option<Value>,
 }
 
 /// The message of a journal entry, as the trail shows it.

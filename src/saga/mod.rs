@@ -2,6 +2,7 @@
 pub mod batch;
 pub mod catalog;
 pub mod cloudevent;
+pub mod decide;
 pub mod definition;
 pub mod expression;
 pub mod input;
@@ -11,4 +12,5 @@ pub mod order;
 pub mod outgoing;
 pub mod parse;
 pub mod schema;
+pub mod status;
 pub mod time;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::definition::{Mode, StepIx};
+pub use super::status::{Status, StepStatus, StuckReason};
 use super::time::Moment;
 
 /// What names an order.
@@ -84,59 +85,6 @@ pub struct Life {
     pub ended_at: Option<Moment>,
 }
 
-/// The status of an order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    #[default]
-    Running,
-    Compensating,
-    Stuck,
-    Completed,
-    Compensated,
-    Cancelled,
-    Failed,
-    Closed,
-}
-
-impl Status {
-    /// Every status, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
-        Self::Running,
-        Self::Compensating,
-        Self::Stuck,
-        Self::Completed,
-        Self::Compensated,
-        Self::Cancelled,
-        Self::Failed,
-        Self::Closed,
-    ];
-
-    /// Whether nothing is expected any more.
-    pub fn is_ended(self) -> bool {
-        !matches!(self, Self::Running | Self::Compensating | Self::Stuck)
-    }
-
-    /// The word used everywhere.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Compensating => "compensating",
-            Self::Stuck => "stuck",
-            Self::Completed => "completed",
-            Self::Compensated => "compensated",
-            Self::Cancelled => "cancelled",
-            Self::Failed => "failed",
-            Self::Closed => "closed",
-        }
-    }
-
-    /// The status called `word`.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.word() == word)
-    }
-}
-
 /// The way back of an order (rules 7, 11).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Turn {
@@ -181,62 +129,6 @@ pub struct Need {
     /// What failed, in words, where the reason alone does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-}
-
-/// Why an order is stuck.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StuckReason {
-    TimedOut,
-    Failed,
-    OrderOverdue,
-    CompensationOverdue,
-    CompensationUnroutable,
-    CompensationRefused,
-    CompensationFailed,
-    TemplateFailed,
-    Held,
-    Unproven,
-    Observe,
-}
-
-impl StuckReason {
-    /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 11] = [
-        Self::TimedOut,
-        Self::Failed,
-        Self::OrderOverdue,
-        Self::CompensationOverdue,
-        Self::CompensationUnroutable,
-        Self::CompensationRefused,
-        Self::CompensationFailed,
-        Self::TemplateFailed,
-        Self::Held,
-        Self::Unproven,
-        Self::Observe,
-    ];
-
-    /// The word used everywhere.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::TimedOut => "timed_out",
-            Self::Failed => "failed",
-            Self::OrderOverdue => "order_overdue",
-            Self::CompensationOverdue => "compensation_overdue",
-            Self::CompensationUnroutable => "compensation_unroutable",
-            Self::CompensationRefused => "compensation_refused",
-            Self::CompensationFailed => "compensation_failed",
-            Self::TemplateFailed => "template_failed",
-            Self::Held => "held",
-            Self::Unproven => "unproven",
-            Self::Observe => "observe",
-        }
-    }
-
-    /// The reason called `word`.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.word() == word)
-    }
 }
 
 /// Where one step of one order stands.
@@ -294,52 +186,6 @@ pub struct StepState {
     pub parts: BTreeMap<String, u64>,
     #[serde(default, skip_serializing_if = "Undo::is_untouched")]
     pub undo: Undo,
-}
-
-/// The status of a step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StepStatus {
-    #[default]
-    Pending,
-    Waiting,
-    Done,
-    Failed,
-    TimedOut,
-    Skipped,
-    Compensating,
-    Compensated,
-    CompensationFailed,
-}
-
-impl StepStatus {
-    /// Every status, in the order of the documentation.
-    pub const ALL: [Self; 9] = [
-        Self::Pending,
-        Self::Waiting,
-        Self::Done,
-        Self::Failed,
-        Self::TimedOut,
-        Self::Skipped,
-        Self::Compensating,
-        Self::Compensated,
-        Self::CompensationFailed,
-    ];
-
-    /// The word used everywhere.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Waiting => "waiting",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Skipped => "skipped",
-            Self::Compensating => "compensating",
-            Self::Compensated => "compensated",
-            Self::CompensationFailed => "compensation_failed",
-        }
-    }
 }
 
 /// Why a step was skipped.
@@ -433,14 +279,20 @@ impl Order {
         self.life.turn.as_ref().is_some_and(|turn| matches!(turn.phase, TurnPhase::Turned(_)))
     }
 
-    /// The steps something is expected from, with the compensations that are under way.
+    /// The steps something is expected from: waiting, or given up and left to a person, whose answer still mends them; with the
+    /// compensations that are under way or overdue.
     pub fn waiting_on(&self) -> impl Iterator<Item = StepIx> {
-        let ended = self.life.status.is_ended();
-        self.steps
-            .iter()
-            .enumerate()
-            .filter(move |(_, step)| !ended && matches!(step.status, StepStatus::Waiting | StepStatus::Compensating))
-            .map(|(ix, _)| ix)
+        let (ended, turned) = (self.life.status.is_ended(), self.has_turned());
+        let expects = move |status| match status {
+            StepStatus::Waiting | StepStatus::Compensating | StepStatus::CompensationFailed => true,
+            StepStatus::TimedOut => !turned,
+            StepStatus::Pending
+            | StepStatus::Done
+            | StepStatus::Failed
+            | StepStatus::Skipped
+            | StepStatus::Compensated => false,
+        };
+        self.steps.iter().enumerate().filter(move |(_, step)| !ended && expects(step.status)).map(|(ix, _)| ix)
     }
 
     /// What holds the order first, when it is stuck.

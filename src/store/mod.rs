@@ -13,6 +13,25 @@
 //! All times are the database's. Every write transaction runs in a task of its own, so a caller that goes away cannot
 //! cancel it half-way (a cancelled `begin` poisons a pooled connection of the pinned sqlx).
 
+mod apply;
+mod catalog;
+mod cursor;
+mod housekeeping;
+mod load;
+mod migrations;
+mod orders;
+mod outbox;
+pub mod postgres;
+mod quarantine;
+mod rows;
+mod run;
+mod save;
+mod session;
+mod sql_store;
+pub mod sqlite;
+mod statement;
+mod trail;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,12 +39,52 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use crate::saga::batch::StoredPayload;
 use crate::saga::batch::{Changes, Loaded, Lookup};
 use crate::saga::definition::Mode;
 use crate::saga::journal::{Broken, Kind};
 use crate::saga::order::{Doubt, Order, OrderKey, Status, StuckReason};
 use crate::saga::outgoing::Outgoing;
 use crate::saga::time::{Moment, Span};
+
+pub use run::SqlStore;
+
+/// Migrates the database at `url` and opens it: `postgres://…`, `sqlite://escrow.db`, or `sqlite::memory:`.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when it cannot be reached now, [`StoreError::Unsupported`] when it cannot be served at all.
+pub async fn connect(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match kind(url)? {
+        Database::Postgres => Arc::new(postgres::connect(url).await?),
+        Database::Sqlite => Arc::new(sqlite::connect(url).await?),
+    })
+}
+
+/// Brings the tables at `url` up to this program's version, and says which that is.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn migrate(url: &str) -> Result<i64, StoreError> {
+    match kind(url)? {
+        Database::Postgres => postgres::migrate(url).await,
+        Database::Sqlite => sqlite::migrate(url).await,
+    }
+}
+
+enum Database {
+    Postgres,
+    Sqlite,
+}
+
+fn kind(url: &str) -> Result<Database, StoreError> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("postgres" | "postgresql") => Ok(Database::Postgres),
+        Some("sqlite") => Ok(Database::Sqlite),
+        // The URL may hold a password: only its scheme is told.
+        Some(scheme) => Err(StoreError::Unsupported(format!("`{scheme}:` is neither postgres: nor sqlite:"))),
+        None => Err(StoreError::Unsupported("the database URL begins with neither postgres: nor sqlite:".to_owned())),
+    }
+}
 
 /// The pure part of [`Store::apply`]; may be called more than once.
 pub type Decide = Arc<dyn Fn(&Loaded) -> Changes + Send + Sync>;
@@ -46,6 +105,9 @@ pub enum StoreError {
     /// The database is not one this program can serve: refuse to start.
     #[error("the database cannot be served: {0}")]
     Unsupported(String),
+    /// The page's cursor was not given by this list: the caller's mistake.
+    #[error("the cursor is not one this list gave")]
+    BadCursor,
 }
 
 /// What a committed batch was.
@@ -153,7 +215,7 @@ pub trait Query: Send + Sync {
     /// Reads the whole trail of one order, folds it, and holds it against the stored row.
     fn verify(&self, key: OrderKey) -> BoxFuture<'_, Result<Result<u64, Broken>, StoreError>>;
 
-    /// Keys of all orders after `after`, in key order: for walking all of them.
+    /// Keys of all orders after `after`, by id and then saga: for walking all of them.
     fn keys_after(&self, after: Option<OrderKey>, limit: usize) -> BoxFuture<'_, Result<Vec<OrderKey>, StoreError>>;
 
     /// Every stored definition version, with the number of its open orders.
@@ -193,20 +255,6 @@ pub struct Claimed {
     pub original: Option<StoredPayload>,
     /// Leases before this one that did not settle it.
     pub tries: u32,
-}
-
-/// The content of a stored message.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoredPayload {
-    pub salt: [u8; 16],
-    pub body: Option<Vec<u8>>,
-    pub body_hash: [u8; 32],
-    /// Headers and properties as the bus seam wrote them.
-    pub envelope: Value,
-    /// Where it was published.
-    pub exchange: String,
-    pub routing_key: String,
-    pub message_id: String,
 }
 
 /// A definition version to be stored.
@@ -287,9 +335,6 @@ pub struct Listed<T> {
     pub items: Vec<T>,
     pub next_cursor: Option<String>,
 }
-
-/// A cursor that this store did not give. Callers check with [`Page`] before asking where they can.
-pub const BAD_CURSOR: &str = "the cursor is not one this list gave";
 
 /// A stored journal entry.
 #[derive(Clone, Debug, PartialEq)]

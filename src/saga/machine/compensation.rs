@@ -203,11 +203,13 @@ impl Machine<'_> {
             Some(template) => template.render(&scope)?,
             None => self.cloud_event(id, &publish.event, Some(step)),
         };
+        let mut properties = render_all(&publish.properties)?;
+        properties.entry("type").or_insert_with(|| publish.event.clone().into());
         Ok(Content::Compensation {
             exchange: publish.exchange.clone().unwrap_or_else(|| EXCHANGE.to_owned()),
             routing_key,
             headers: render_all(&publish.headers)?,
-            properties: render_all(&publish.properties)?,
+            properties,
             body,
         })
     }

@@ -27,7 +27,8 @@ impl Machine<'_> {
         }
         self.order.seen.extend(event.identity);
         if let Some(view) = &event.view {
-            self.stored.insert(self.order.sequence + 1, view.clone());
+            let seen = serde_json::json!({"body": **view, "headers": event.payload.envelope["headers"]});
+            self.stored.insert(self.order.sequence + 1, seen);
         }
         let kinds: Vec<Kind> = if self.order.life.status == Status::Closed {
             vec![Kind::Late]

@@ -1,0 +1,180 @@
+//! What the API can ask of the running Escrow, answered by its loops and its store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::bus::http::HttpDoor;
+use crate::bus::{BusError, Delivery, Tap};
+use crate::http::state::{ActError, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError};
+use crate::saga::catalog::Catalog;
+use crate::saga::definition::Mode;
+use crate::saga::time::Moment;
+use crate::store::StoreError;
+use crate::worker::Escrow;
+use crate::worker::commands::{CommandError, Commands, Wish};
+use crate::worker::sight::View;
+use crate::worker::watermark::{Known, Watermarks};
+
+/// The desk of a running Escrow.
+pub(super) struct RunningDesk {
+    escrow: Arc<Escrow>,
+    watermarks: Arc<Watermarks>,
+    tap: Option<Arc<dyn Tap>>,
+    commands: Commands,
+    door: HttpDoor,
+    name: String,
+    started_at: Moment,
+}
+
+impl RunningDesk {
+    pub(super) fn new(
+        escrow: Arc<Escrow>,
+        watermarks: Arc<Watermarks>,
+        tap: Option<Arc<dyn Tap>>,
+        commands: Commands,
+        door: HttpDoor,
+        name: String,
+    ) -> Self {
+        let started_at = crate::clock::Clock::now(&crate::clock::System);
+        Self { escrow, watermarks, tap, commands, door, name, started_at }
+    }
+
+    fn saga_report(&self, saga: &str, known: Option<&Known>) -> SagaReport {
+        let consuming = self.tap.as_ref().is_none_or(|tap| tap.health().consuming);
+        let watermark = known.and_then(|known| known.by_saga.get(saga).copied());
+        let view = match (known, &self.tap) {
+            (Some(known), Some(_)) => self.escrow.sight.view(known.now, consuming),
+            (Some(_) | None, _) => View::Clear,
+        };
+        let sight = match view {
+            View::Clear => Sight::Live,
+            View::Behind => Sight::Behind,
+            View::Blind(why) => Sight::Blind(why),
+        };
+        let unbound = known.map(|known| unbound(known, &self.escrow.catalog(), saga)).unwrap_or_default();
+        SagaReport { watermark, sight, unbound }
+    }
+}
+
+fn unbound(known: &Known, catalog: &Catalog, saga: &str) -> BTreeMap<String, String> {
+    let watched = |exchange: &str| {
+        catalog.versions(saga).flat_map(|version| &version.watch).any(
+            |watch| matches!(&watch.place, crate::saga::definition::Place::Exchange { name, .. } if name == exchange),
+        )
+    };
+    let rows = known.bindings.iter().filter(|row| watched(&row.exchange) && (!row.bound || row.problem.is_some()));
+    rows.map(|row| {
+        let why = row.problem.clone().unwrap_or_else(|| "does not exist yet".to_owned());
+        (row.exchange.clone(), why)
+    })
+    .collect()
+}
+
+impl Desk for RunningDesk {
+    fn catalog(&self) -> Arc<Catalog> {
+        self.escrow.catalog()
+    }
+
+    fn act(&self, ask: Ask) -> BoxFuture<'_, Result<u64, ActError>> {
+        // In a task of its own: a client that goes away must not stop it half-way.
+        let commands = self.commands.clone();
+        let task = tokio::spawn(async move {
+            let Ask { key, action, step, actor, reason, idempotency_key } = ask;
+            commands.act(Wish { key, action, step, actor, reason, idempotency_key }).await
+        });
+        Box::pin(async move {
+            joined(task.await)?.map_err(|error| match error {
+                CommandError::NotFound => ActError::NotFound,
+                CommandError::UnknownStep(text) => ActError::UnknownStep(text),
+                CommandError::Misfit(text) => ActError::Misfit(text),
+                CommandError::Store(error) => ActError::Store(error),
+            })
+        })
+    }
+
+    fn set_mode(
+        &self,
+        saga: String,
+        mode: Mode,
+        actor: String,
+        reason: String,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        let store = Arc::clone(&self.escrow.store);
+        let task = tokio::spawn(async move { store.set_mode(saga, mode, actor, reason).await });
+        Box::pin(async move { joined(task.await)? })
+    }
+
+    fn submit(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Result<(), SubmitError>> {
+        Box::pin(async move {
+            self.door.submit(deliveries).await.map_err(|error| match error {
+                BusError::Disconnected(why) | BusError::Misconfigured(why) => SubmitError::Busy(why),
+            })
+        })
+    }
+
+    fn replay(
+        &self,
+        id: i64,
+        order_id: Option<String>,
+        actor: String,
+        reason: String,
+    ) -> BoxFuture<'_, Result<(), ResolveError>> {
+        let commands = self.commands.clone();
+        let task = tokio::spawn(async move { commands.replay(id, order_id, actor, reason).await });
+        Box::pin(async move { joined(task.await)?.map_err(resolve_error) })
+    }
+
+    fn drop_quarantined(&self, id: i64, actor: String, reason: String) -> BoxFuture<'_, Result<(), ResolveError>> {
+        let commands = self.commands.clone();
+        let task = tokio::spawn(async move { commands.drop_quarantined(id, actor, reason).await });
+        Box::pin(async move { joined(task.await)?.map_err(resolve_error) })
+    }
+
+    fn watermark(&self, saga: &str) -> Option<Moment> {
+        self.watermarks.last().and_then(|known| known.by_saga.get(saga).copied())
+    }
+
+    fn status(&self) -> StatusReport {
+        let known = self.watermarks.last();
+        let catalog = self.escrow.catalog();
+        let sagas = catalog
+            .newest_all()
+            .map(|saga| (saga.name.clone(), self.saga_report(&saga.name, known.as_deref())))
+            .collect();
+        let braked = catalog.newest_all().filter(|saga| self.escrow.is_braked(&saga.name));
+        let problems = braked.map(|saga| format!("the brake of saga {} holds orders back", saga.name)).collect();
+        let bus = self.tap.as_ref().map(|tap| {
+            let health = tap.health();
+            let blocked = health.blocked.then(|| "the broker holds back what is published (an alarm)".to_owned());
+            BusReport {
+                consuming_connected: health.connected,
+                consuming: health.consuming,
+                publishing_connected: health.publishing,
+                tap_depth: health.depth,
+                lag: self.escrow.sight.lag(),
+                problem: health.problem.or(blocked),
+            }
+        });
+        StatusReport { name: self.name.clone(), started_at: self.started_at, bus, sagas, problems }
+    }
+
+    fn nudges(&self) -> watch::Receiver<u64> {
+        self.escrow.nudges.journal.subscribe()
+    }
+}
+
+fn resolve_error(error: CommandError) -> ResolveError {
+    match error {
+        CommandError::NotFound => ResolveError::NotFound,
+        CommandError::UnknownStep(text) | CommandError::Misfit(text) => ResolveError::Misfit(text),
+        CommandError::Store(error) => ResolveError::Store(error),
+    }
+}
+
+/// A task that died says so as a broken store would: what it did is not known.
+fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, StoreError> {
+    result.map_err(|error| StoreError::Corrupt(format!("a task of Escrow's own died: {error}")))
+}

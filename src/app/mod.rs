@@ -1,0 +1,224 @@
+//! Puts a running Escrow together: the only place that names concrete stores and buses.
+//!
+//! ```text
+//!   settings ─▶ store ─▶ definitions ─▶ catalog ─┐
+//!   settings ─▶ bus (tap, sink) ─────────────────┼─▶ start ─▶ loops + HTTP ─▶ shutdown: finish the batch in hand, acknowledge,
+//!                                                ┘            flush the outbox, close
+//! ```
+
+mod desk;
+mod files;
+mod program;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::bus::http::{HttpDoor, HttpSource};
+use crate::bus::{Sink, Source, Tap, http as http_bus, rabbitmq};
+use crate::config::ServeConfig;
+use crate::http::state::ApiState;
+use crate::saga::catalog::Catalog;
+use crate::store::{self, Store};
+use crate::telemetry::Metrics;
+use crate::worker::commands::Commands;
+use crate::worker::deadlines::Deadlines;
+use crate::worker::definitions::{self, Definitions};
+use crate::worker::gauges::Gauges;
+use crate::worker::ingest::Ingest;
+use crate::worker::looks::Looks;
+use crate::worker::relay::Relay;
+use crate::worker::watermark::{Accepting, Pulse, Watermarks};
+use crate::worker::{Escrow, Worker, drive, housekeeping};
+
+pub use files::read_definitions;
+pub use program::Program;
+
+/// A batch of a thousand is read from the backlog at once: more gives little and makes every lock longer.
+const TAP: rabbitmq::Options = rabbitmq::Options {
+    bound: rabbitmq::Bound { messages: 1_000_000, bytes: 4 << 30 },
+    batch_messages: 1_000,
+    batch_bytes: 8 << 20,
+};
+
+/// How long a stopping Escrow waits for its loops; a loop that hangs on a dead server must not keep it from ending.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+
+/// Both halves of a bus.
+#[derive(Clone)]
+pub struct Bus {
+    pub tap: Arc<dyn Tap>,
+    pub sink: Arc<dyn Sink>,
+}
+
+/// What a running Escrow is made of.
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub catalog: Catalog,
+    pub bus: Option<Bus>,
+    pub listener: TcpListener,
+    pub name: String,
+    pub body_keep_bytes: usize,
+}
+
+/// A running Escrow.
+pub struct Running {
+    pub escrow: Arc<Escrow>,
+    pub address: SocketAddr,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+    bus: Option<Bus>,
+}
+
+/// Runs Escrow until SIGTERM or SIGINT.
+///
+/// # Errors
+/// It cannot start: the settings, the definitions or the database are not right.
+pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
+    let files = read_definitions(&settings.sagas)?;
+    let sagas = definitions::parse_all(files)?;
+    let store = store::connect(&settings.database_url).await.context("the database cannot be opened")?;
+    definitions::propose(store.as_ref(), sagas).await?;
+    let catalog = definitions::load(store.as_ref()).await?;
+    let bus = match &settings.amqp_url {
+        Some(url) => {
+            let (tap, sink) = rabbitmq::start(url, &settings.name, TAP)?;
+            Some(Bus { tap, sink })
+        }
+        None => None,
+    };
+    let listener =
+        TcpListener::bind(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let parts = Parts { store, catalog, bus, listener, name: settings.name, body_keep_bytes: settings.body_bytes_max };
+    let running = start(parts).await?;
+    tracing::info!(address = %running.address, "serving");
+    wait_for_signal().await;
+    tracing::info!("stopping: finishing what is in hand");
+    running.stop().await;
+    Ok(())
+}
+
+/// Starts every loop and the API.
+///
+/// # Errors
+/// The listener cannot be served or the calendar cannot start.
+pub async fn start(parts: Parts) -> anyhow::Result<Running> {
+    let Parts { store, catalog, bus, listener, name, body_keep_bytes } = parts;
+    let address = listener.local_addr()?;
+    let metrics = Arc::new(Metrics::new());
+    let escrow = Arc::new(Escrow::new(store, Arc::new(catalog), Arc::clone(&metrics)));
+    let watermarks = Arc::new(Watermarks::new(bus.as_ref().map(|bus| bus.tap.name().to_owned())));
+    watermarks.load_over_http(&escrow).await?;
+    let (http_source, door) = http_bus::channel();
+    let shutdown = CancellationToken::new();
+    let tasks = TaskTracker::new();
+
+    start_ingest(&escrow, &watermarks, bus.as_ref(), http_source, body_keep_bytes, &shutdown, &tasks);
+    for worker in workers(&escrow, &watermarks, bus.as_ref()) {
+        tasks.spawn(drive(worker, shutdown.clone()));
+    }
+    let scheduler = housekeeping::start(Arc::clone(&escrow)).await?;
+    let state = api_state(&escrow, &watermarks, bus.as_ref(), door, name, body_keep_bytes, &shutdown);
+    let serving = shutdown.clone();
+    tasks.spawn(async move {
+        if let Err(error) = crate::http::serve(listener, state, serving.clone()).await {
+            tracing::error!(%error, "the API cannot be served; stopping");
+            serving.cancel();
+        }
+        drop(scheduler);
+    });
+    tasks.close();
+    Ok(Running { escrow, address, shutdown, tasks, bus })
+}
+
+impl Running {
+    /// Finishes the batch in hand, acknowledges it, flushes and closes. Never hangs.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        let orderly = async {
+            self.tasks.wait().await;
+            if let Some(bus) = &self.bus {
+                bus.tap.close().await;
+            }
+            self.escrow.store.close().await;
+        };
+        if tokio::time::timeout(STOP_WITHIN, orderly).await.is_err() {
+            tracing::warn!("not everything could be finished in time; what is left comes again at the next start");
+        }
+    }
+
+    /// Resolves when this Escrow began to stop.
+    pub async fn stopping(&self) {
+        self.shutdown.cancelled().await;
+    }
+}
+
+fn start_ingest(
+    escrow: &Arc<Escrow>,
+    watermarks: &Arc<Watermarks>,
+    bus: Option<&Bus>,
+    mut http_source: HttpSource,
+    body_keep_bytes: usize,
+    shutdown: &CancellationToken,
+    tasks: &TaskTracker,
+) {
+    let ingest = || Ingest::new(Arc::clone(escrow), Arc::clone(watermarks), body_keep_bytes);
+    if let Some(bus) = bus {
+        tasks.spawn(ingest().follow_tap(Arc::clone(&bus.tap), shutdown.clone()));
+    }
+    let (mut over_http, shutdown) = (ingest(), shutdown.clone());
+    tasks.spawn(async move {
+        while !shutdown.is_cancelled() {
+            over_http.follow(&mut http_source as &mut dyn Source, &shutdown).await;
+        }
+    });
+}
+
+fn workers(escrow: &Arc<Escrow>, watermarks: &Arc<Watermarks>, bus: Option<&Bus>) -> Vec<Box<dyn Worker>> {
+    let shared = || Arc::clone(escrow);
+    let tap = || bus.map(|bus| Arc::clone(&bus.tap));
+    let mut workers: Vec<Box<dyn Worker>> = vec![
+        Box::new(Pulse::new(shared(), tap())),
+        Box::new(Deadlines::new(shared(), Arc::clone(watermarks))),
+        Box::new(Relay::new(shared(), bus.map(|bus| Arc::clone(&bus.sink)))),
+        Box::new(Accepting::new(shared())),
+        Box::new(Definitions::new(shared())),
+        Box::new(Gauges::new(shared(), Arc::clone(watermarks), tap())),
+    ];
+    if let Some(tap) = tap() {
+        workers.push(Box::new(Looks::new(shared(), tap)));
+    }
+    workers
+}
+
+fn api_state(
+    escrow: &Arc<Escrow>,
+    watermarks: &Arc<Watermarks>,
+    bus: Option<&Bus>,
+    door: HttpDoor,
+    name: String,
+    body_keep_bytes: usize,
+    shutdown: &CancellationToken,
+) -> ApiState {
+    let commands = Commands::new(Arc::clone(escrow), body_keep_bytes);
+    let tap = bus.map(|bus| Arc::clone(&bus.tap));
+    let desk = desk::RunningDesk::new(Arc::clone(escrow), Arc::clone(watermarks), tap, commands, door, name);
+    let query: Arc<dyn store::Query> = Arc::clone(&escrow.store) as Arc<dyn store::Query>;
+    ApiState::new(query, Arc::new(desk), Arc::clone(&escrow.metrics), shutdown.child_token())
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("no signals on this system: stop it by killing it");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}

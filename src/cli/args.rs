@@ -1,0 +1,445 @@
+//! What can be typed. Names and defaults are contract.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{DemoConfig, MigrateConfig, ServeConfig};
+use crate::saga::time::Span;
+
+/// Follows every order of a choreography, fires its deadlines, and sees compensations through.
+#[derive(Debug, Parser)]
+#[command(name = "escrow", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// How answers are written
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How answers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// One JSON value
+    Json,
+    /// One JSON value a line
+    Jsonl,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything embedded, with simulated services and faults
+    Demo(DemoArgs),
+    /// Run the service
+    Serve(ServeArgs),
+    /// Bring the database up to date and end
+    Migrate(MigrateArgs),
+    /// Validate definitions
+    Check(CheckArgs),
+    /// Print the JSON Schema of a definition
+    Schema,
+    /// Run recorded events through a definition in virtual time
+    Try(TryArgs),
+    /// Ask about orders and act on them
+    Order(OrderArgs),
+    /// Ask about sagas and change their mode
+    Saga(SagaArgs),
+    /// Show what holds up orders
+    Incident(IncidentArgs),
+    /// Look at messages that could not be read or placed
+    Quarantine(QuarantineArgs),
+    /// Check the audit trail
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Show how Escrow is, on one screen
+    Status(ServerArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DatabaseArgs {
+    /// `postgres://…` or `sqlite://…`
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, default_value = "sqlite://escrow.db")]
+    pub database_url: String,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// `amqp://…` or `amqps://…`; without it events come over HTTP only
+    #[arg(long, env = "AMQP_URL", hide_env_values = true)]
+    amqp_url: Option<String>,
+    /// A definition file, or a folder of them
+    #[arg(long, env = "ESCROW_SAGAS", default_value = "sagas/")]
+    sagas: PathBuf,
+    /// Where to serve the API
+    #[arg(long, env = "ESCROW_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
+    listen: SocketAddr,
+    /// Names the tap: replicas share it, two Escrows on one vhost do not
+    #[arg(long, env = "ESCROW_NAME", default_value = "default", value_parser = tap_name)]
+    name: String,
+    /// Keep message bodies up to this size, like 1MiB
+    #[arg(long, env = "ESCROW_MAX_BODY", default_value = "1MiB", value_parser = bytes)]
+    max_body: usize,
+}
+
+impl ServeArgs {
+    pub fn into_config(self) -> ServeConfig {
+        ServeConfig {
+            database_url: self.database.database_url,
+            amqp_url: self.amqp_url.filter(|url| !url.is_empty()),
+            sagas: self.sagas,
+            listen: self.listen,
+            name: self.name,
+            body_bytes_max: self.max_body,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct TryArgs {
+    /// The definition
+    pub file: PathBuf,
+    /// Recorded events: a JSON object in each line with `body`, and `at`, `exchange`, `routing_key`, `headers`, `properties`
+    #[arg(long)]
+    pub events: PathBuf,
+    /// How long to go on after the last event, like 1h
+    #[arg(long = "for", value_parser = duration, default_value = "30d")]
+    pub run_for: Duration,
+    /// Exit 1 if any order is stuck or any event could not be read
+    #[arg(long)]
+    pub fail_on_stuck: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// End after this time, like 30s
+    #[arg(long = "for", value_parser = duration)]
+    run_for: Option<Duration>,
+    /// Where to serve the API
+    #[arg(long, env = "ESCROW_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
+    listen: SocketAddr,
+    /// Orders placed a second
+    #[arg(long, default_value_t = 3.0, value_parser = rate)]
+    rate: f64,
+    /// The same seed gives the same orders and faults
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run the services over this broker instead of in-process
+    #[arg(long, env = "AMQP_URL", hide_env_values = true)]
+    amqp_url: Option<String>,
+}
+
+impl DemoArgs {
+    pub fn into_config(self) -> DemoConfig {
+        DemoConfig {
+            run_for: self.run_for,
+            listen: self.listen,
+            rate: self.rate,
+            seed: self.seed,
+            amqp_url: self.amqp_url.filter(|url| !url.is_empty()),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+impl MigrateArgs {
+    pub fn into_config(self) -> MigrateConfig {
+        MigrateConfig { database_url: self.database.database_url }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Definition files
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Which Escrow is asked.
+#[derive(Clone, Debug, Args)]
+pub struct ServerArgs {
+    /// The API of a running Escrow
+    #[arg(long, env = "ESCROW_SERVER", default_value = "http://127.0.0.1:8080", global = true)]
+    pub server: String,
+    /// A file that holds the token to show
+    #[arg(long, global = true)]
+    pub token_file: Option<PathBuf>,
+    /// The token to show, where no file is given
+    #[arg(long, env = "ESCROW_TOKEN", hide = true, hide_env_values = true, global = true)]
+    pub token: Option<String>,
+    /// Who acts, for the journal
+    #[arg(long, env = "ESCROW_ACTOR", global = true)]
+    pub actor: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct OrderArgs {
+    #[command(flatten)]
+    pub server: ServerArgs,
+    #[command(subcommand)]
+    pub command: OrderCommand,
+}
+
+/// `[SAGA/]ORDER_ID`
+#[derive(Clone, Debug, Args)]
+pub struct OrderRef {
+    /// The order: its id, alone or as SAGA/ID
+    #[arg(value_name = "[SAGA/]ORDER_ID")]
+    pub order: String,
+    /// Its saga; the id is then taken as it is
+    #[arg(long)]
+    pub saga: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum OrderCommand {
+    /// Show one order
+    Get(OrderRef),
+    /// Find orders
+    List(ListOrders),
+    /// Say in one sentence what an order waits for and why
+    Why(OrderRef),
+    /// Show the audit trail of an order
+    Audit {
+        #[command(flatten)]
+        order: OrderRef,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// Send a stuck step's message again, or ask again for a stuck compensation
+    Retry(ActArgs),
+    /// Go on without a step, or take its compensation as done
+    Skip(ActArgs),
+    /// Wait longer
+    Extend {
+        #[command(flatten)]
+        act: ActArgs,
+        /// How much longer, like 30m
+        #[arg(long)]
+        by: String,
+    },
+    /// Turn the order back
+    Compensate(ActArgs),
+    /// Decide anew about a held or unproven order, and vouch for it
+    Release(ActArgs),
+    /// Leave a held or unproven order as it is
+    Drop(ActArgs),
+    /// End the order as it is; nothing is sent
+    Close(ActArgs),
+    /// Write into the trail
+    Note(ActArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ActArgs {
+    #[command(flatten)]
+    pub order: OrderRef,
+    /// The step it is about
+    #[arg(long)]
+    pub step: Option<String>,
+    /// Why; goes into the journal
+    #[arg(long)]
+    pub reason: String,
+    /// Makes a repeated call safe; made up when left out
+    #[arg(long)]
+    pub idempotency_key: Option<String>,
+}
+
+/// Which part of a list.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PageArgs {
+    /// Rows of a page, at most 500
+    #[arg(long)]
+    pub limit: Option<u32>,
+    /// Go on after the page that gave this
+    #[arg(long)]
+    pub cursor: Option<String>,
+    /// Follow the pages to the end
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ListOrders {
+    /// Sagas, separated by commas
+    #[arg(long)]
+    pub saga: Option<String>,
+    /// Statuses, separated by commas
+    #[arg(long)]
+    pub status: Option<String>,
+    /// Steps, separated by commas
+    #[arg(long)]
+    pub waiting_on: Option<String>,
+    /// Reasons to be stuck, separated by commas
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Id of an incident
+    #[arg(long)]
+    pub incident: Option<String>,
+    /// The oldest wait is older than this, like 10m
+    #[arg(long)]
+    pub older_than: Option<String>,
+    /// Exactly this order id, in any saga
+    #[arg(long)]
+    pub order_id: Option<String>,
+    /// An attribute has this value; may be given again
+    #[arg(long = "attr", value_name = "NAME=VALUE", value_parser = attribute)]
+    pub attributes: Vec<(String, String)>,
+    #[command(flatten)]
+    pub page: PageArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct SagaArgs {
+    #[command(flatten)]
+    pub server: ServerArgs,
+    #[command(subcommand)]
+    pub command: SagaCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SagaCommand {
+    /// List what is followed
+    List(PageArgs),
+    /// Show one saga with its definition
+    Show { saga: String },
+    /// Change whether Escrow acts or only observes
+    Mode {
+        saga: String,
+        #[arg(value_parser = ["act", "observe"])]
+        mode: String,
+        /// Why; goes into the journal
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct IncidentArgs {
+    #[command(flatten)]
+    pub server: ServerArgs,
+    #[command(subcommand)]
+    pub command: IncidentCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum IncidentCommand {
+    /// List what holds up orders now
+    List(PageArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct QuarantineArgs {
+    #[command(flatten)]
+    pub server: ServerArgs,
+    #[command(subcommand)]
+    pub command: QuarantineCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// List messages
+    List {
+        #[arg(long)]
+        saga: Option<String>,
+        #[arg(long)]
+        reason: Option<String>,
+        #[arg(long)]
+        exchange: Option<String>,
+        /// Also those replayed or dropped
+        #[arg(long)]
+        resolved: bool,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// Apply a message anew
+    Replay {
+        id: i64,
+        /// The order it belongs to, where it does not say
+        #[arg(long)]
+        order_id: Option<String>,
+        /// Why; goes into the journal
+        #[arg(long)]
+        reason: String,
+    },
+    /// Give a message up
+    Drop {
+        id: i64,
+        /// Why; goes into the journal
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Read every trail from the database, fold it, and hold it against what is stored
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Only this saga
+    #[arg(long)]
+    pub saga: Option<String>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let mut found = text.to_socket_addrs().map_err(|error| format!("{error}; write it like 127.0.0.1:8080"))?;
+    found.next().ok_or_else(|| "the name has no address".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    Span::parse(text).map(Span::as_std)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= 10_000.0 => Ok(rate),
+        _ => Err("a number of orders a second, more than 0 and at most 10000".to_owned()),
+    }
+}
+
+/// Queue names are short strings, and `escrow.lost.NAME` must fit.
+fn tap_name(text: &str) -> Result<String, String> {
+    let is_name = (1..=100).contains(&text.len())
+        && text.chars().all(|it| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.'));
+    if is_name { Ok(text.to_owned()) } else { Err("1 to 100 letters, digits, `-`, `_` or `.`".to_owned()) }
+}
+
+fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
+    let factor = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => 0,
+    };
+    let number = digits.parse::<usize>().ok().and_then(|it| it.checked_mul(factor));
+    match number {
+        Some(number) if number > 0 || factor == 1 => Ok(number),
+        _ => Err("a size like 65536, 512KiB or 1MiB".to_owned()),
+    }
+}
+
+fn attribute(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it like customer=4711".to_owned()),
+    }
+}

@@ -1,0 +1,107 @@
+//! `escrow audit verify`: reads every trail from the database, folds it, and holds it against what is stored.
+//!
+//! Needs no running Escrow, and trusts none.
+
+use serde_json::{Value, json};
+
+use super::args::{Format, VerifyArgs};
+use super::failure::{FAILURE, Failure, NOT_FOUND, UNAVAILABLE};
+use super::output::{Output, Said, at, lines, plain, pretty};
+use super::start::Start;
+use crate::saga::order::OrderKey;
+use crate::store::{Query, StoreError};
+
+/// Keys read at once.
+const KEYS_AT_ONCE: usize = 500;
+
+/// Runs the command; 1 when any trail does not hold.
+pub async fn verify(args: VerifyArgs, output: Output, program: &dyn Start) -> Result<Said, Failure> {
+    let store = program.open(args.database.database_url).await?;
+    let verified = walk(store.as_ref(), args.saga.as_deref()).await;
+    store.close().await;
+    let verified = verified?;
+    match args.saga {
+        Some(saga) if verified.orders == 0 => {
+            Err(Failure::new(NOT_FOUND, "not_found", format!("there is no order of saga `{saga}`")))
+        }
+        Some(_) | None => Ok(verified.say(output)),
+    }
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Verified {
+    pub orders: u64,
+    pub entries: u64,
+    pub broken: Vec<Value>,
+}
+
+impl Verified {
+    fn sentence(&self) -> String {
+        let said = format!("{} entries of {} orders", self.entries, self.orders);
+        match self.broken.len() {
+            0 => format!("{said}: every trail holds"),
+            1 => format!("{said} hold; 1 trail does not"),
+            many => format!("{said} hold; {many} trails do not"),
+        }
+    }
+
+    /// The answer: what does not hold, and how much was looked at.
+    pub fn say(&self, output: Output) -> Said {
+        let all = json!({"orders": self.orders, "entries": self.entries, "broken": self.broken});
+        let text = match output.format {
+            Format::Table => {
+                let broken = self.broken.iter().map(|it| {
+                    plain(&format!("broken: {}/{}: {}", at(it, "/saga"), at(it, "/order_id"), at(it, "/why"))) + "\n"
+                });
+                broken.collect::<String>() + &self.sentence() + "\n"
+            }
+            Format::Json => pretty(&all),
+            Format::Jsonl => lines(&self.broken),
+        };
+        Said { text, note: None, exit: if self.broken.is_empty() { 0 } else { FAILURE } }
+    }
+}
+
+/// Verifies every order, of one saga or all.
+pub async fn walk(store: &(impl Query + ?Sized), saga: Option<&str>) -> Result<Verified, Failure> {
+    let mut verified = Verified::default();
+    // Keys come in order, so a saga begins after everything named like it with no id.
+    let mut after = saga.map(|saga| OrderKey { saga: saga.to_owned(), order_id: String::new() });
+    loop {
+        let keys = store.keys_after(after.clone(), KEYS_AT_ONCE).await.map_err(unreadable)?;
+        for key in &keys {
+            if saga.is_some_and(|saga| saga != key.saga) {
+                return Ok(verified);
+            }
+            verified.orders += 1;
+            let broken = match store.verify(key.clone()).await {
+                Ok(Ok(entries)) => {
+                    verified.entries += entries;
+                    None
+                }
+                Ok(Err(broken)) => Some(broken.to_string()),
+                Err(StoreError::Corrupt(why)) => Some(why),
+                Err(error) => return Err(unreadable(error)),
+            };
+            if let Some(why) = broken {
+                tracing::warn!(order = %plain(&key.to_string()), why, "a trail does not hold");
+                verified.broken.push(json!({"saga": key.saga, "order_id": key.order_id, "why": why}));
+            }
+        }
+        match keys.into_iter().last() {
+            Some(last) => after = Some(last),
+            None => return Ok(verified),
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a function to map errors with")]
+fn unreadable(error: StoreError) -> Failure {
+    let exit = match error {
+        StoreError::Unavailable(_) => UNAVAILABLE,
+        StoreError::Refused(_) | StoreError::Corrupt(_) | StoreError::BadCursor | StoreError::Unsupported(_) => FAILURE,
+    };
+    let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+    Failure::new(exit, "database", format!("{error}{source}"))
+}

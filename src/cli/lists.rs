@@ -1,0 +1,116 @@
+//! `escrow saga`, `escrow incident`, `escrow quarantine`.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::args::{IncidentCommand, QuarantineCommand, SagaCommand};
+use super::client::Client;
+use super::failure::Failure;
+use super::output::{Column, Output, Said, at, card, when};
+
+const SAGAS: [Column; 6] = [
+    ("SAGA", |row| at(row, "/saga")),
+    ("VERSION", |row| at(row, "/version")),
+    ("MODE", |row| at(row, "/mode")),
+    ("SIGHT", |row| at(row, "/sight")),
+    ("ORDERS", |row| at(row, "/orders")),
+    ("AS OF", |row| when(row, "/as_of")),
+];
+
+const STEPS: [Column; 6] = [
+    ("STEP", |row| at(row, "/step")),
+    ("AFTER", |row| at(row, "/after")),
+    ("DONE", |row| at(row, "/done")),
+    ("FAILED", |row| at(row, "/failed")),
+    ("WITHIN", |row| at(row, "/within")),
+    ("COMPENSATION", |row| at(row, "/compensation")),
+];
+
+const INCIDENTS: [Column; 6] = [
+    ("COUNT", |row| at(row, "/count")),
+    ("SAGA", |row| at(row, "/saga")),
+    ("STEP", |row| at(row, "/step")),
+    ("CAUSE", |row| at(row, "/cause")),
+    ("SINCE", |row| when(row, "/first_at")),
+    ("WHY", |row| at(row, "/why")),
+];
+
+const QUARANTINE: [Column; 7] = [
+    ("ID", |row| at(row, "/id")),
+    ("AT", |row| when(row, "/at")),
+    ("REASON", |row| at(row, "/reason")),
+    ("SAGA", |row| at(row, "/saga")),
+    ("EXCHANGE", |row| at(row, "/exchange")),
+    ("EVENT", |row| at(row, "/event")),
+    ("DETAIL", |row| at(row, "/detail")),
+];
+
+/// `escrow saga`
+pub async fn saga(client: &Client, command: SagaCommand, output: Output) -> Result<Said, Failure> {
+    match command {
+        SagaCommand::List(page) => {
+            let rows = client.list(&["v1", "sagas"], &[], "sagas", &page).await?;
+            Ok(output.rows(&rows, &SAGAS))
+        }
+        SagaCommand::Show { saga } => {
+            let found = client.get(&["v1", "sagas", &saga], &[]).await?;
+            Ok(output.one(&found, |it| show_saga(it, output)))
+        }
+        SagaCommand::Mode { saga, mode, reason } => {
+            let body = json!({"mode": mode, "reason": reason});
+            let answer = client.ask(Method::PUT, &["v1", "sagas", &saga, "mode"], &body, None).await?;
+            Ok(output.one(&answer, |it| format!("saga {} is in mode {}\n", at(it, "/saga"), at(it, "/mode"))))
+        }
+    }
+}
+
+fn show_saga(saga: &Value, output: Output) -> String {
+    let steps = saga["definition"].as_array().map_or(&[][..], Vec::as_slice);
+    let versions = saga["versions"].as_array().into_iter().flatten();
+    let versions: Vec<String> =
+        versions.map(|it| format!("{} ({} open)", at(it, "/version"), at(it, "/open_orders"))).collect();
+    let head = card(&[
+        ("saga", at(saga, "/saga")),
+        ("mode", at(saga, "/mode")),
+        ("sight", format!("{} {}", at(saga, "/sight"), at(saga, "/sight_detail")).trim_end().to_owned()),
+        ("versions", versions.join(", ")),
+        ("orders", at(saga, "/orders")),
+        ("watches", at(saga, "/watch")),
+        ("unbound", at(saga, "/unbound")),
+        ("within", at(saga, "/within")),
+        ("as of", when(saga, "/as_of")),
+    ]);
+    format!("{head}\n{}", output.table(steps, &STEPS))
+}
+
+/// `escrow incident`
+pub async fn incident(client: &Client, command: IncidentCommand, output: Output) -> Result<Said, Failure> {
+    match command {
+        IncidentCommand::List(page) => {
+            let rows = client.list(&["v1", "incidents"], &[], "incidents", &page).await?;
+            Ok(output.rows(&rows, &INCIDENTS))
+        }
+    }
+}
+
+/// `escrow quarantine`
+pub async fn quarantine(client: &Client, command: QuarantineCommand, output: Output) -> Result<Said, Failure> {
+    let (id, verb, body) = match command {
+        QuarantineCommand::List { saga, reason, exchange, resolved, page } => {
+            let named = [("saga", &saga), ("reason", &reason), ("exchange", &exchange)];
+            let mut query: Vec<(&str, &str)> =
+                named.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+            if resolved {
+                query.push(("resolved", "true"));
+            }
+            let rows = client.list(&["v1", "quarantine"], &query, "messages", &page).await?;
+            return Ok(output.rows(&rows, &QUARANTINE));
+        }
+        QuarantineCommand::Replay { id, order_id, reason } => {
+            (id.to_string(), "replay", json!({"reason": reason, "order_id": order_id}))
+        }
+        QuarantineCommand::Drop { id, reason } => (id.to_string(), "drop", json!({"reason": reason})),
+    };
+    let answer = client.ask(Method::POST, &["v1", "quarantine", &id, verb], &body, None).await?;
+    Ok(output.one(&answer, |it| format!("message {} is {}\n", at(it, "/id"), at(it, "/resolved"))))
+}

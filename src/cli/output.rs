@@ -1,0 +1,188 @@
+//! How answers are written: tables that fit a terminal, whole text elsewhere, or JSON with the API's own names.
+//!
+//! Whatever comes from messages may hold escape sequences: every control character of it is shown, none is obeyed.
+
+use std::fmt::Write as _;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+use super::args::Format;
+use super::client::Rows;
+use super::failure::{FAILURE, Failure};
+
+/// What a command has to say once it is done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// For stdout.
+    pub text: String,
+    /// For stderr.
+    pub note: Option<String>,
+    pub exit: u8,
+}
+
+impl Said {
+    /// An answer, and nothing wrong.
+    pub fn text(text: String) -> Self {
+        Self { text, ..Self::default() }
+    }
+}
+
+/// How to write.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    pub format: Format,
+    is_terminal: bool,
+}
+
+/// One column: its heading, and how a row fills it.
+pub type Column = (&'static str, fn(&Value) -> String);
+
+impl Output {
+    pub fn new(format: Format) -> Self {
+        Self { format, is_terminal: std::io::stdout().is_terminal() }
+    }
+
+    /// Whether what people read may be coloured.
+    pub fn has_colour(self) -> bool {
+        self.is_terminal && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
+    }
+
+    /// As it is written to a file.
+    #[cfg(test)]
+    pub fn plain(format: Format) -> Self {
+        Self { format, is_terminal: false }
+    }
+
+    /// One thing; `table` says how it looks to people.
+    pub fn one(self, value: &Value, table: impl FnOnce(&Value) -> String) -> Said {
+        Said::text(match self.format {
+            Format::Table => table(value),
+            Format::Json => pretty(value),
+            Format::Jsonl => format!("{value}\n"),
+        })
+    }
+
+    /// A list. Nothing found is an empty list, and no failure.
+    pub fn rows(self, rows: &Rows, columns: &[Column]) -> Said {
+        let text = match self.format {
+            Format::Table => self.table(&rows.items, columns),
+            Format::Json => pretty(&Value::Array(rows.items.clone())),
+            Format::Jsonl => lines(&rows.items),
+        };
+        let more = |cursor| format!("there are more: --cursor {cursor}, or --all");
+        Said { text, note: rows.next_cursor.as_ref().map(more), exit: 0 }
+    }
+
+    /// Rows under headings: fitted to a terminal, whole elsewhere.
+    pub fn table(self, rows: &[Value], columns: &[Column]) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        let arrangement = if self.is_terminal { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
+        table.set_content_arrangement(arrangement);
+        table.set_header(columns.iter().map(|(heading, _)| *heading));
+        for row in rows {
+            table.add_row(columns.iter().map(|(_, fill)| plain(&fill(row))));
+        }
+        format!("{}\n", table.trim_fmt())
+    }
+
+    /// Says on stderr what went wrong.
+    pub fn failure(self, failure: &Failure) {
+        match self.format {
+            Format::Table => {
+                eprintln!("error: {}", plain(&failure.message));
+                for fault in failure.details.as_array().into_iter().flatten().skip(1) {
+                    eprintln!("  {}: {}", plain(&at(fault, "/pointer")), plain(&at(fault, "/detail")));
+                }
+                if let Some(hint) = &failure.hint {
+                    eprintln!("hint: {}", plain(hint));
+                }
+            }
+            Format::Json | Format::Jsonl => eprintln!("{}", failure.json()),
+        }
+    }
+}
+
+/// Writes an answer and gives the exit code. A reader that has seen enough is no failure.
+pub fn print(said: &Said) -> u8 {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(said.text.as_bytes()).and_then(|()| out.flush());
+    drop(out);
+    if let Some(note) = &said.note {
+        eprintln!("{}", plain(note));
+    }
+    match written {
+        Ok(()) => said.exit,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => said.exit,
+        Err(error) => {
+            eprintln!("error: the answer cannot be written: {error}");
+            FAILURE
+        }
+    }
+}
+
+/// One JSON value a line.
+pub fn lines(rows: &[Value]) -> String {
+    rows.iter().fold(String::new(), |mut text, row| {
+        let _ = writeln!(text, "{row}");
+        text
+    })
+}
+
+/// JSON as people read it.
+pub fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+/// Headings on the left, values on the right; empty values are left out.
+pub fn card(lines: &[(&str, String)]) -> String {
+    let width = lines.iter().map(|(heading, _)| heading.len()).max().unwrap_or(0);
+    lines.iter().filter(|(_, value)| !value.is_empty()).fold(String::new(), |mut text, (heading, value)| {
+        let _ = writeln!(text, "{heading:width$}  {}", plain(value));
+        text
+    })
+}
+
+/// The value at `pointer` as text; nothing for null and what is not there.
+pub fn at(value: &Value, pointer: &str) -> String {
+    match value.pointer(pointer) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) => items
+            .iter()
+            .map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned))
+            .collect::<Vec<_>>()
+            .join(", "),
+        Some(Value::Object(fields)) => {
+            let field = |(name, value): (&String, &Value)| {
+                format!("{name} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            };
+            fields.iter().map(field).collect::<Vec<_>>().join(", ")
+        }
+        Some(other) => other.to_string(),
+    }
+}
+
+/// A time without the fractions nobody reads in a table.
+pub fn when(value: &Value, pointer: &str) -> String {
+    let text = at(value, pointer);
+    match text.split_once('.') {
+        Some((seconds, _)) if text.ends_with('Z') => format!("{seconds}Z"),
+        _ => text,
+    }
+}
+
+/// Text with every control character, and everything that turns the direction of writing, shown as an escape.
+pub fn plain(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, it| {
+        let is_turning = matches!(it, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if it.is_control() || is_turning {
+            shown.extend(it.escape_default());
+        } else {
+            shown.push(it);
+        }
+        shown
+    })
+}

@@ -1,0 +1,24 @@
+//! Where the command line hands over to the program itself: the composition root implements this, so that nothing here has to
+//! know concrete stores and buses.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::config::{DemoConfig, MigrateConfig, ServeConfig};
+use crate::store::Store;
+
+/// What only the whole program can do.
+pub trait Start: Sync {
+    /// Runs the service until it is told to stop.
+    fn serve(&self, config: ServeConfig) -> BoxFuture<'_, anyhow::Result<()>>;
+
+    /// Runs the demo.
+    fn demo(&self, config: DemoConfig) -> BoxFuture<'_, anyhow::Result<()>>;
+
+    /// Brings the database up to date.
+    fn migrate(&self, config: MigrateConfig) -> BoxFuture<'_, anyhow::Result<()>>;
+
+    /// Opens a database.
+    fn open(&self, database_url: String) -> BoxFuture<'_, anyhow::Result<Arc<dyn Store>>>;
+}

@@ -1,0 +1,41 @@
+//! What Escrow is started with, as plain values. Where they come from (flags, environment) is the command line's business.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `escrow serve`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeConfig {
+    /// `postgres://…` or `sqlite://…`; may hold a password.
+    pub database_url: String,
+    /// `None`: events come over HTTP only.
+    pub amqp_url: Option<String>,
+    /// A definition file, or a folder of them.
+    pub sagas: PathBuf,
+    pub listen: SocketAddr,
+    /// Names the tap; replicas share it.
+    pub name: String,
+    /// Larger bodies are read and applied, and only their hash is kept.
+    pub body_bytes_max: usize,
+}
+
+/// `escrow demo`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DemoConfig {
+    /// `None`: until it is stopped.
+    pub run_for: Option<Duration>,
+    pub listen: SocketAddr,
+    /// Orders placed a second.
+    pub rate: f64,
+    /// The same seed places the same orders and the same faults; `None` takes a new one.
+    pub seed: Option<u64>,
+    /// `None`: an in-process bus.
+    pub amqp_url: Option<String>,
+}
+
+/// `escrow migrate`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MigrateConfig {
+    pub database_url: String,
+}

@@ -1,0 +1,73 @@
+//! Who calls, and under which idempotency key.
+//!
+//! Until access control is configured a caller names himself in `X-Escrow-Actor`; without it he is `anonymous@ADDRESS`.
+//! The name goes into the journal as it is, so it must be one short line.
+
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
+
+use super::problem::{Kind, Problem};
+use crate::saga::order::OrderKey;
+use crate::saga::outgoing::derived_id;
+
+/// Longest name of an actor and longest idempotency key, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+
+/// Longest reason a person gives, in bytes.
+const REASON_BYTES_MAX: usize = 4096;
+
+/// The caller of one request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub actor: String,
+    idempotency_key: Option<String>,
+}
+
+impl Caller {
+    /// The idempotency key, told apart by order: two orders never share one.
+    pub fn key_for(&self, order: &OrderKey) -> Option<String> {
+        let key = self.idempotency_key.as_ref()?;
+        Some(derived_id(&["act", &order.saga, &order.order_id, key]).to_string())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let actor = match line(parts, "x-escrow-actor")? {
+            Some(actor) => actor,
+            None => match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
+                Some(ConnectInfo(address)) => format!("anonymous@{}", address.ip()),
+                None => "anonymous".to_owned(),
+            },
+        };
+        Ok(Self { actor, idempotency_key: line(parts, "idempotency-key")? })
+    }
+}
+
+fn line(parts: &Parts, name: &str) -> Result<Option<String>, Problem> {
+    let Some(value) = parts.headers.get(name) else { return Ok(None) };
+    let text = std::str::from_utf8(value.as_bytes()).unwrap_or("").trim();
+    let is_line = !text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control);
+    if is_line {
+        Ok(Some(text.to_owned()))
+    } else {
+        let wanted = format!("`{name}` is one line of 1 to {NAME_BYTES_MAX} bytes of UTF-8 text");
+        Err(Problem::new(Kind::BadHeader, wanted))
+    }
+}
+
+/// The reason a person gives: trimmed, and there.
+pub fn reason(given: Option<&str>) -> Result<String, Problem> {
+    let text = given.unwrap_or("").trim();
+    if text.is_empty() {
+        return Err(Problem::body("/reason", "say why: `reason` goes into the journal"));
+    }
+    if text.len() > REASON_BYTES_MAX || text.contains('\0') {
+        return Err(Problem::body("/reason", format!("`reason` is text of at most {REASON_BYTES_MAX} bytes")));
+    }
+    Ok(text.to_owned())
+}

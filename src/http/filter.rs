@@ -1,0 +1,91 @@
+//! Which orders a caller means: the filter of the order list, with every word checked.
+
+use std::collections::BTreeSet;
+
+use super::problem::{Problem, unknown};
+use super::query::Params;
+use super::view::incident_id;
+use crate::saga::catalog::Catalog;
+use crate::saga::order::{Status, StuckReason};
+use crate::store::OrderFilter;
+
+/// The parameters of the order list.
+pub const NAMES: &[&str] =
+    &["order_id", "saga", "status", "waiting_on", "reason", "incident", "older_than", "count", "limit", "cursor"];
+
+/// What attribute filters begin with.
+pub const ATTRIBUTE_PREFIX: &str = "attr.";
+
+/// Reads the filter.
+pub fn read(params: &Params, catalog: &Catalog) -> Result<OrderFilter, Problem> {
+    let saga_names: Vec<&str> = catalog.newest_all().map(|saga| saga.name.as_str()).collect();
+    let sagas =
+        params.words("saga", "saga", &saga_names, |word| saga_names.contains(&word).then(|| word.to_owned()))?;
+    let steps = step_names(catalog, &sagas);
+    let step_list: Vec<&str> = steps.iter().copied().collect();
+    let statuses: Vec<&str> = Status::ALL.iter().map(|it| it.word()).collect();
+    let reasons: Vec<&str> = StuckReason::ALL.iter().map(|it| it.word()).collect();
+    let mut filter = OrderFilter {
+        order_id: params.text("order_id").map(str::to_owned),
+        statuses: params.words("status", "status", &statuses, Status::from_word)?,
+        waiting_on: params
+            .words("waiting_on", "step", &step_list, |word| steps.contains(word).then(|| word.to_owned()))?,
+        reasons: params.words("reason", "reason to be stuck", &reasons, StuckReason::from_word)?,
+        older_than: params.span("older_than")?,
+        attributes: attributes(params, catalog)?,
+        stuck_step: None,
+        sagas,
+    };
+    if let Some(id) = params.text("incident") {
+        narrow_to_incident(&mut filter, catalog, id)?;
+    }
+    Ok(filter)
+}
+
+/// The names of all steps of all versions of these sagas, or of all sagas.
+pub fn step_names<'a>(catalog: &'a Catalog, sagas: &[String]) -> BTreeSet<&'a str> {
+    catalog
+        .all()
+        .filter(|saga| sagas.is_empty() || sagas.contains(&saga.name))
+        .flat_map(|saga| saga.steps.iter().map(|step| step.name.as_str()))
+        .collect()
+}
+
+fn attributes(params: &Params, catalog: &Catalog) -> Result<Vec<(String, String)>, Problem> {
+    let known: BTreeSet<&str> =
+        catalog.all().flat_map(|saga| saga.attributes.iter().map(|(name, _)| name.as_str())).collect();
+    params
+        .prefixed(ATTRIBUTE_PREFIX)
+        .map(|(name, value)| {
+            if known.contains(name) {
+                Ok((name.to_owned(), value.to_owned()))
+            } else {
+                let parameter = format!("{ATTRIBUTE_PREFIX}{name}");
+                Err(Problem::parameter(&parameter, unknown("attribute", name, known.iter().copied())))
+            }
+        })
+        .collect()
+}
+
+/// An incident's id is derived from saga, step and reason, so the few there can be are tried.
+fn narrow_to_incident(filter: &mut OrderFilter, catalog: &Catalog, id: &str) -> Result<(), Problem> {
+    for saga in catalog.newest_all() {
+        let steps = step_names(catalog, std::slice::from_ref(&saga.name));
+        for step in std::iter::once(None).chain(steps.into_iter().map(Some)) {
+            for reason in StuckReason::ALL {
+                if incident_id(&saga.name, step, reason) == id {
+                    let is_contradicted = (!filter.sagas.is_empty() && !filter.sagas.contains(&saga.name))
+                        || (!filter.reasons.is_empty() && !filter.reasons.contains(&reason));
+                    if is_contradicted {
+                        return Err(Problem::parameter("incident", "the incident is not of that saga and reason"));
+                    }
+                    filter.sagas = vec![saga.name.clone()];
+                    filter.reasons = vec![reason];
+                    filter.stuck_step = step.map(str::to_owned);
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Err(Problem::parameter("incident", "there is no such incident"))
+}

@@ -1,0 +1,141 @@
+//! Incidents: stuck orders gathered by their cause, so that a thousand orders stuck on one thing are one line.
+//!
+//! An incident is derived from the orders that are stuck now; its id is that of saga, step and reason, and stays the same.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::problem::{Kind, Problem, ProblemBody, unknown};
+use super::query::Params;
+use super::state::ApiState;
+use super::surroundings::as_of;
+use super::view::{self, incident_id};
+use crate::saga::catalog::Catalog;
+use crate::saga::order::StuckReason;
+use crate::store::StuckGroup;
+
+/// Incidents, the largest first.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct IncidentList {
+    pub incidents: Vec<IncidentView>,
+    pub next_cursor: Option<String>,
+    pub as_of: Option<String>,
+}
+
+/// One cause that holds up orders.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct IncidentView {
+    pub id: String,
+    /// Why the orders are stuck.
+    pub cause: String,
+    pub saga: String,
+    pub step: Option<String>,
+    /// `open`.
+    pub status: String,
+    /// Orders it holds up now.
+    pub count: u64,
+    /// Most orders it held up at once; null where that is not recorded.
+    pub peak: Option<u64>,
+    pub first_at: String,
+    pub last_at: String,
+    /// Up to ten of the orders.
+    pub samples: Vec<String>,
+    /// One sentence a person can act on.
+    pub why: String,
+    /// The incident that explains this one.
+    pub parent: Option<String>,
+    pub acked_by: Option<String>,
+}
+
+/// Lists what holds up orders now.
+#[utoipa::path(get, path = "/v1/incidents", tag = "incidents",
+    params(
+        ("status" = Option<String>, Query, description = "`open`: incidents last as long as their orders are stuck"),
+        ("limit" = Option<u32>, Query, description = "Rows of a page: 1 to 500, 50 when left out"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "The incidents, the largest first", body = IncidentList),
+        (status = 400, description = "A parameter is not right", body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub async fn list_incidents(State(state): State<ApiState>, uri: Uri) -> Result<Json<IncidentList>, Problem> {
+    let params = Params::read(&uri, &["status", "limit", "cursor"], None)?;
+    if let Some(status) = params.text("status")
+        && status != "open"
+    {
+        return Err(Problem::parameter("status", unknown("status of an incident", status, ["open"])));
+    }
+    let page = params.page()?;
+    let catalog = state.desk.catalog();
+    let mut groups = state.query.stuck_groups().await?;
+    groups.sort_by(|left, right| right.count.cmp(&left.count).then_with(|| key(left).cmp(&key(right))));
+    let mut incidents: Vec<IncidentView> = groups.iter().map(|group| incident_view(&catalog, group)).collect();
+    if let Some(cursor) = &page.cursor {
+        let place = incidents.iter().position(|it| it.id == *cursor).ok_or_else(|| {
+            Problem::new(
+                Kind::BadCursor,
+                "the cursor is not one this list gave, or its incident has ended; begin again",
+            )
+        })?;
+        incidents.drain(..=place);
+    }
+    let is_more = incidents.len() > page.limit;
+    incidents.truncate(page.limit);
+    Ok(Json(IncidentList {
+        next_cursor: incidents.last().filter(|_| is_more).map(|it| it.id.clone()),
+        incidents,
+        as_of: view::time(as_of(&state, &catalog)),
+    }))
+}
+
+fn key(group: &StuckGroup) -> (&str, Option<&str>, StuckReason) {
+    (&group.saga, group.step.as_deref(), group.reason)
+}
+
+fn incident_view(catalog: &Catalog, group: &StuckGroup) -> IncidentView {
+    IncidentView {
+        id: incident_id(&group.saga, group.step.as_deref(), group.reason),
+        cause: group.reason.word().to_owned(),
+        saga: group.saga.clone(),
+        step: group.step.clone(),
+        status: "open".to_owned(),
+        count: group.count,
+        peak: None,
+        first_at: group.first_at.rfc3339(),
+        last_at: group.last_at.rfc3339(),
+        samples: group.samples.clone(),
+        why: why(catalog, group),
+        parent: None,
+        acked_by: None,
+    }
+}
+
+/// One sentence: how many orders, what did not happen, since when.
+fn why(catalog: &Catalog, group: &StuckGroup) -> String {
+    let orders = if group.count == 1 { "1 order".to_owned() } else { format!("{} orders", group.count) };
+    let step = group.step.as_deref().map(|step| format!(" in step `{step}`")).unwrap_or_default();
+    let saga = catalog.newest(&group.saga);
+    let ix = group.step.as_deref().and_then(|step| saga?.step_ix(step));
+    let awaited = |undoing: bool| match (saga, ix) {
+        (Some(saga), Some(ix)) if undoing => saga.awaited_compensation(ix).join(" or "),
+        (Some(saga), Some(ix)) => saga.awaited(ix).join(" or "),
+        _ => "an event".to_owned(),
+    };
+    let what = match group.reason {
+        StuckReason::TimedOut => format!("{} did not come in time", awaited(false)),
+        StuckReason::Failed => "the step failed".to_owned(),
+        StuckReason::OrderOverdue => "the order did not end in time".to_owned(),
+        StuckReason::CompensationOverdue => format!("{} did not come in time", awaited(true)),
+        StuckReason::CompensationUnroutable => "no queue is bound to receive its compensation".to_owned(),
+        StuckReason::CompensationRefused => "the broker refused its compensation".to_owned(),
+        StuckReason::CompensationFailed => "its compensation was answered with a failure".to_owned(),
+        StuckReason::TemplateFailed => "an expression of the definition failed".to_owned(),
+        StuckReason::Held => "the brake holds the turning back".to_owned(),
+        StuckReason::Unproven => "something may have been missed, so nothing was done".to_owned(),
+        StuckReason::Observe => "the saga is in mode `observe`, so nothing was sent".to_owned(),
+    };
+    format!("{orders} of saga `{}` stuck{step} since {}: {what}", group.saga, group.first_at)
+}

@@ -1,0 +1,134 @@
+//! The HTTP API: what people and programs ask Escrow, and the events they send it.
+//!
+//! ```text
+//!   request ─▶ request id ─▶ trace ─▶ panic guard ─▶ measure ─▶ headers ─▶ time limit ─▶ handler ─▶ Query / Desk
+//! ```
+//!
+//! Handlers read through [`crate::store::Query`] and ask through [`state::Desk`]; none writes by itself. Every error is a
+//! [`problem::Problem`]. The document at `/openapi.json` is made of the same functions that answer.
+
+pub mod audit;
+mod caller;
+mod docs;
+mod events;
+pub mod facts;
+mod filter;
+mod health;
+mod incidents;
+mod journal;
+mod layers;
+mod orders;
+pub mod problem;
+mod quarantine;
+mod query;
+mod sagas;
+pub mod state;
+mod status;
+mod stream;
+mod surroundings;
+#[cfg(test)]
+pub(crate) mod tests;
+pub mod view;
+pub mod why;
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use axum::extract::DefaultBodyLimit;
+use axum::{Router, middleware};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::trace::TraceLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::state::ApiState;
+
+/// Largest body of every call but events: actions are small.
+const BODY_BYTES_MAX: usize = 2 << 20;
+
+/// How long open requests may take once Escrow stops; what is not done by then is cut off.
+const DRAIN: Duration = Duration::from_secs(10);
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Escrow",
+    description = "Follows the orders of choreographed services: where each one is, what it waits for, and why.",
+    license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+))]
+struct Described;
+
+/// Every route with its description. Streams stay apart: they have no time limit.
+fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
+    let limited = OpenApiRouter::with_openapi(Described::openapi())
+        .routes(routes!(events::take_events))
+        .layer(DefaultBodyLimit::max(events::EVENTS_BYTES_MAX))
+        .routes(routes!(orders::list_orders))
+        .routes(routes!(orders::get_order))
+        .routes(routes!(orders::get_order_audit))
+        .routes(routes!(orders::act_on_order))
+        .routes(routes!(sagas::list_sagas))
+        .routes(routes!(sagas::get_saga))
+        .routes(routes!(sagas::get_saga_stats))
+        .routes(routes!(sagas::set_saga_mode))
+        .routes(routes!(incidents::list_incidents))
+        .routes(routes!(journal::list_journal))
+        .routes(routes!(status::get_status))
+        .routes(routes!(quarantine::list_quarantine))
+        .routes(routes!(quarantine::get_quarantined))
+        .routes(routes!(quarantine::replay_quarantined))
+        .routes(routes!(quarantine::drop_quarantined))
+        .routes(routes!(health::get_livez))
+        .routes(routes!(health::get_readyz))
+        .routes(routes!(health::get_metrics))
+        .routes(routes!(health::get_openapi))
+        .routes(routes!(health::get_docs));
+    (limited, OpenApiRouter::new().routes(routes!(stream::follow_journal)))
+}
+
+/// The OpenAPI document of every route.
+pub fn described() -> utoipa::openapi::OpenApi {
+    let (limited, streams) = routers();
+    limited.merge(streams).into_openapi()
+}
+
+/// The whole API as one router.
+pub fn router(state: ApiState) -> Router {
+    let (limited, streams) = routers();
+    let limited = Router::from(limited).layer(middleware::from_fn(layers::limit_time));
+    limited
+        .merge(Router::from(streams))
+        .fallback(layers::unknown_path)
+        .method_not_allowed_fallback(layers::unknown_method)
+        .layer(middleware::from_fn_with_state(state.clone(), layers::measure))
+        .layer(middleware::from_fn(layers::only_problems))
+        .layer(middleware::from_fn(layers::guard_headers))
+        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(TraceLayer::new_for_http().make_span_with(layers::span))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(state)
+}
+
+/// Serves the API until `shutdown`, then lets open requests finish within a deadline; live streams end at once.
+///
+/// # Errors
+/// When the listener cannot be served.
+pub async fn serve(listener: TcpListener, state: ApiState, shutdown: CancellationToken) -> std::io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let handle = axum_server::Handle::<SocketAddr>::new();
+    let streams = state.shutdown.clone();
+    let app = router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let stopping = handle.clone();
+    let watcher = tokio::spawn(async move {
+        shutdown.cancelled().await;
+        streams.cancel();
+        stopping.graceful_shutdown(Some(DRAIN));
+    });
+    let served = axum_server::from_tcp(listener)?.handle(handle).serve(app).await;
+    watcher.abort();
+    served
+}

@@ -1,0 +1,375 @@
+//! Sagas: what is followed, in which mode, how far it is read, and how long its steps usually take.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::caller::{self, Caller};
+use super::facts::SAMPLES_MIN;
+use super::problem::{Problem, ProblemBody, unknown};
+use super::query::{JsonBody, Params};
+use super::state::{ApiState, Sight, StatusReport};
+use super::surroundings::{as_of, known_saga};
+use super::view;
+use crate::saga::definition::{Mode, OnFailure, OnTimeout, Pattern, Place, Saga, Within};
+use crate::saga::journal::hex;
+use crate::saga::time::Span;
+use crate::store::{DefinitionRow, OrderFilter, StatusCount};
+
+/// The window the stored statistics are made over.
+const STATS_WINDOW: Span = Span::from_secs(7 * 86_400);
+
+/// All sagas, by name.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SagaList {
+    pub sagas: Vec<SagaView>,
+    pub next_cursor: Option<String>,
+    pub as_of: Option<String>,
+}
+
+/// One saga.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SagaView {
+    pub saga: String,
+    /// The newest version: new orders open on it.
+    pub version: u32,
+    /// `act` or `observe`.
+    pub mode: String,
+    /// Step names of the newest version, in its order.
+    pub steps: Vec<String>,
+    /// How many orders are in each status.
+    pub orders: BTreeMap<String, u64>,
+    /// `live`, `behind` (deadlines wait) or `blind` (nothing is known to be read).
+    pub sight: String,
+    /// Why it is blind.
+    pub sight_detail: Option<String>,
+    /// Watched exchanges that are not there or cannot be bound, with the reason.
+    pub unbound: BTreeMap<String, String>,
+    /// The watermark.
+    pub as_of: Option<String>,
+}
+
+/// One saga with its definition.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SagaDetail {
+    #[serde(flatten)]
+    pub saga: SagaView,
+    /// Stored versions, newest first.
+    pub versions: Vec<VersionView>,
+    /// The steps of the newest version.
+    pub definition: Vec<StepDefinitionView>,
+    /// Exchanges watched by the newest version; `http` is events over HTTP.
+    pub watch: Vec<String>,
+    pub cancelled_by: Vec<String>,
+    /// For the whole order.
+    pub within: String,
+    /// The file of the newest version, as it was read.
+    pub text: String,
+}
+
+/// A stored version.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct VersionView {
+    pub version: u32,
+    pub stored_at: String,
+    pub open_orders: u64,
+    /// Hash of the meaning, hex.
+    pub fingerprint: String,
+}
+
+/// A step as it is defined.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct StepDefinitionView {
+    pub step: String,
+    pub after: Vec<String>,
+    pub when: Vec<String>,
+    pub done: Vec<String>,
+    pub failed: Vec<String>,
+    /// A duration, or the expression that gives it.
+    pub within: Option<String>,
+    pub on_timeout: String,
+    pub on_failure: String,
+    /// How often its message is sent again.
+    pub retries: u32,
+    /// The event its compensation publishes, or the events that tell of it.
+    pub compensation: Option<String>,
+}
+
+/// How long the steps of a saga take.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SagaStats {
+    pub saga: String,
+    pub version: u32,
+    /// What the percentiles were made over.
+    pub window: String,
+    /// How many orders are in each status.
+    pub orders: BTreeMap<String, u64>,
+    pub steps: Vec<StepStatsView>,
+    pub as_of: Option<String>,
+}
+
+/// How long one step takes.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct StepStatsView {
+    pub step: String,
+    /// Orders waiting in it now.
+    pub waiting: u64,
+    /// Steps measured; percentiles come from 30 on.
+    pub samples: u64,
+    /// Seconds.
+    pub p50: Option<f64>,
+    /// Seconds.
+    pub p95: Option<f64>,
+    /// Seconds.
+    pub p99: Option<f64>,
+}
+
+/// A change of mode.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModeRequest {
+    /// `act` or `observe`.
+    pub mode: String,
+    /// Goes into the journal.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// The mode of a saga.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ModeAnswer {
+    pub saga: String,
+    pub mode: String,
+}
+
+/// Lists the sagas that are followed.
+#[utoipa::path(get, path = "/v1/sagas", tag = "sagas",
+    params(
+        ("limit" = Option<u32>, Query, description = "Rows of a page: 1 to 500, 50 when left out"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses((status = 200, description = "The sagas, by name", body = SagaList)))]
+pub async fn list_sagas(State(state): State<ApiState>, uri: Uri) -> Result<Json<SagaList>, Problem> {
+    let page = Params::read(&uri, &["limit", "cursor"], None)?.page()?;
+    let catalog = state.desk.catalog();
+    let (counts, modes, report) =
+        (state.query.count_by_status().await?, state.query.modes().await?, state.desk.status());
+    let after = page.cursor.as_deref().unwrap_or("");
+    let mut sagas: Vec<SagaView> = catalog
+        .newest_all()
+        .filter(|saga| saga.name.as_str() > after)
+        .take(page.limit + 1)
+        .map(|saga| saga_view(&state, saga, &modes, &counts, &report))
+        .collect();
+    let is_more = sagas.len() > page.limit;
+    sagas.truncate(page.limit);
+    Ok(Json(SagaList {
+        next_cursor: sagas.last().filter(|_| is_more).map(|it| it.saga.clone()),
+        sagas,
+        as_of: view::time(as_of(&state, &catalog)),
+    }))
+}
+
+/// Shows one saga with its definition.
+#[utoipa::path(get, path = "/v1/sagas/{saga}", tag = "sagas", params(("saga" = String, Path)),
+    responses(
+        (status = 200, description = "The saga", body = SagaDetail),
+        (status = 404, description = "No such saga", body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub async fn get_saga(
+    State(state): State<ApiState>,
+    uri: Uri,
+    Path(name): Path<String>,
+) -> Result<Json<SagaDetail>, Problem> {
+    Params::read(&uri, &[], None)?;
+    let catalog = state.desk.catalog();
+    let saga = known_saga(&catalog, &name)?;
+    let (counts, modes) = (state.query.count_by_status().await?, state.query.modes().await?);
+    let mut versions: Vec<DefinitionRow> =
+        state.query.definitions().await?.into_iter().filter(|row| row.saga == name).collect();
+    versions.sort_by_key(|row| std::cmp::Reverse(row.version));
+    Ok(Json(SagaDetail {
+        saga: saga_view(&state, saga, &modes, &counts, &state.desk.status()),
+        versions: versions.iter().map(version_view).collect(),
+        definition: (0..saga.steps.len()).map(|ix| step_definition(saga, ix)).collect(),
+        watch: saga.watch.iter().map(|watch| place_name(&watch.place)).collect(),
+        cancelled_by: names(&saga.cancelled_by),
+        within: saga.within.to_string(),
+        text: saga.text.clone(),
+    }))
+}
+
+/// Says how long the steps of a saga take and how many orders are where.
+#[utoipa::path(get, path = "/v1/sagas/{saga}/stats", tag = "sagas",
+    params(
+        ("saga" = String, Path),
+        ("window" = Option<String>, Query, description = "Percentiles are kept over seven days; the answer says what it used"),
+    ),
+    responses(
+        (status = 200, description = "The statistics", body = SagaStats),
+        (status = 404, description = "No such saga", body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub async fn get_saga_stats(
+    State(state): State<ApiState>,
+    uri: Uri,
+    Path(name): Path<String>,
+) -> Result<Json<SagaStats>, Problem> {
+    Params::read(&uri, &["window"], None)?.span("window")?;
+    let catalog = state.desk.catalog();
+    let saga = known_saga(&catalog, &name)?;
+    let stats = state.query.stats(name.clone()).await?;
+    let counts = state.query.count_by_status().await?;
+    let mut steps = Vec::with_capacity(saga.steps.len());
+    for step in &saga.steps {
+        let waiting =
+            OrderFilter { sagas: vec![name.clone()], waiting_on: vec![step.name.clone()], ..OrderFilter::default() };
+        let row = stats.iter().find(|row| row.version == saga.version && row.step == step.name);
+        let seconds = |span: fn(&crate::store::StepStats) -> Span| {
+            row.filter(|row| row.samples >= SAMPLES_MIN).map(|row| span(row).as_secs_f64())
+        };
+        steps.push(StepStatsView {
+            step: step.name.clone(),
+            waiting: state.query.count_orders(waiting).await?,
+            samples: row.map_or(0, |row| row.samples),
+            p50: seconds(|row| row.p50),
+            p95: seconds(|row| row.p95),
+            p99: seconds(|row| row.p99),
+        });
+    }
+    Ok(Json(SagaStats {
+        version: saga.version,
+        window: STATS_WINDOW.to_string(),
+        orders: by_status(&counts, &name),
+        steps,
+        as_of: view::time(state.desk.watermark(&name)),
+        saga: name,
+    }))
+}
+
+/// Changes whether Escrow acts for a saga or only observes.
+#[utoipa::path(put, path = "/v1/sagas/{saga}/mode", tag = "sagas",
+    params(("saga" = String, Path), ("X-Escrow-Actor" = Option<String>, Header, description = "Who acts")),
+    request_body = ModeRequest,
+    responses(
+        (status = 200, description = "The mode now", body = ModeAnswer),
+        (status = 400, description = "No such mode", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such saga", body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub async fn set_saga_mode(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(name): Path<String>,
+    JsonBody(request): JsonBody<ModeRequest>,
+) -> Result<Json<ModeAnswer>, Problem> {
+    known_saga(&state.desk.catalog(), &name)?;
+    let mode = match request.mode.as_str() {
+        "act" => Mode::Act,
+        "observe" => Mode::Observe,
+        other => return Err(Problem::body("/mode", unknown("mode", other, ["act", "observe"]))),
+    };
+    let reason = caller::reason(request.reason.as_deref())?;
+    state.desk.set_mode(name.clone(), mode, caller.actor, reason).await?;
+    Ok(Json(ModeAnswer { saga: name, mode: mode_word(mode).to_owned() }))
+}
+
+fn saga_view(
+    state: &ApiState,
+    saga: &Saga,
+    modes: &BTreeMap<String, Mode>,
+    counts: &[StatusCount],
+    report: &StatusReport,
+) -> SagaView {
+    let report = report.sagas.get(&saga.name);
+    let (sight, sight_detail) = sight_words(report.map(|it| &it.sight));
+    SagaView {
+        saga: saga.name.clone(),
+        version: saga.version,
+        mode: mode_word(modes.get(&saga.name).copied().unwrap_or(saga.mode)).to_owned(),
+        steps: saga.steps.iter().map(|step| step.name.clone()).collect(),
+        orders: by_status(counts, &saga.name),
+        sight,
+        sight_detail,
+        unbound: report.map(|it| it.unbound.clone()).unwrap_or_default(),
+        as_of: view::time(state.desk.watermark(&saga.name)),
+    }
+}
+
+/// The word for how well a saga is seen, with the reason when it is not.
+pub fn sight_words(sight: Option<&Sight>) -> (String, Option<String>) {
+    match sight {
+        Some(Sight::Live) => ("live".to_owned(), None),
+        Some(Sight::Behind) => ("behind".to_owned(), None),
+        Some(Sight::Blind(why)) => ("blind".to_owned(), Some(why.clone())),
+        None => ("blind".to_owned(), Some("Escrow has not begun to follow it".to_owned())),
+    }
+}
+
+/// The word used everywhere.
+pub fn mode_word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Act => "act",
+        Mode::Observe => "observe",
+    }
+}
+
+/// How many orders of one saga are in each status.
+pub fn by_status(counts: &[StatusCount], saga: &str) -> BTreeMap<String, u64> {
+    counts.iter().filter(|it| it.saga == saga).map(|it| (it.status.word().to_owned(), it.count)).collect()
+}
+
+fn version_view(row: &DefinitionRow) -> VersionView {
+    VersionView {
+        version: row.version,
+        stored_at: row.stored_at.rfc3339(),
+        open_orders: row.open_orders,
+        fingerprint: hex(&row.fingerprint),
+    }
+}
+
+fn step_definition(saga: &Saga, ix: usize) -> StepDefinitionView {
+    let step = &saga.steps[ix];
+    let compensation = step.compensation.as_ref().map(|undo| match &undo.publish {
+        Some(publish) => publish.event.clone(),
+        None => saga.awaited_compensation(ix).join(", "),
+    });
+    StepDefinitionView {
+        step: step.name.clone(),
+        after: step.after.iter().map(|&ix| saga.steps[ix].name.clone()).collect(),
+        when: names(&step.when),
+        done: names(&step.done),
+        failed: names(&step.failed),
+        within: step.within.as_ref().map(|within| match within {
+            Within::Fixed(span) => span.to_string(),
+            Within::Computed(expression) => format!("{{{{ {} }}}}", expression.source()),
+        }),
+        on_timeout: match step.on_timeout {
+            OnTimeout::Alert => "alert",
+            OnTimeout::Compensate => "compensate",
+            OnTimeout::Skip => "skip",
+        }
+        .to_owned(),
+        on_failure: match step.on_failure {
+            OnFailure::Compensate => "compensate",
+            OnFailure::Alert => "alert",
+            OnFailure::Wait => "wait",
+        }
+        .to_owned(),
+        retries: step.retry.as_ref().map_or(0, |retry| retry.cadence.times),
+        compensation,
+    }
+}
+
+fn names(patterns: &[Pattern]) -> Vec<String> {
+    patterns.iter().map(|pattern| pattern.event.clone()).collect()
+}
+
+fn place_name(place: &Place) -> String {
+    match place {
+        Place::Exchange { name, .. } => name.clone(),
+        Place::Http => "http".to_owned(),
+    }
+}

@@ -1,0 +1,191 @@
+//! What the API stands on: the database to read, and the running Escrow to ask.
+//!
+//! ```text
+//!   handler ──reads──▶ Query (the store)
+//!      └─────asks────▶ Desk  (the running Escrow: commands, events, where it stands)
+//! ```
+//!
+//! Handlers never write by themselves. Whatever changes an order goes through [`Desk`], which runs it as one more input
+//! of the machine; a handler that is dropped half-way (its client went away) takes nothing with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::Delivery;
+use crate::saga::catalog::Catalog;
+use crate::saga::definition::Mode;
+use crate::saga::input::Action;
+use crate::saga::order::OrderKey;
+use crate::saga::time::{Moment, Span};
+use crate::store::{Query, StoreError};
+use crate::telemetry::Metrics;
+
+/// Live streams served at once. Each costs a task and a query per nudge; past this, people share a screen.
+const STREAMS_MAX: usize = 256;
+
+/// What the API can ask of the running Escrow.
+pub trait Desk: Send + Sync {
+    /// All definitions followed now.
+    fn catalog(&self) -> Arc<Catalog>;
+
+    /// Runs one action of rule 15. Gives the sequence of the journal entry it became; the same idempotency key gives the first
+    /// answer again.
+    fn act(&self, ask: Ask) -> BoxFuture<'_, Result<u64, ActError>>;
+
+    /// Changes the mode of a saga that is in the catalog.
+    fn set_mode(
+        &self,
+        saga: String,
+        mode: Mode,
+        actor: String,
+        reason: String,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Takes events; resolves when their effect is committed, all together or not at all.
+    fn submit(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Result<(), SubmitError>>;
+
+    /// Applies a quarantined message anew; `order_id` says where it belongs when the message does not.
+    fn replay(
+        &self,
+        id: i64,
+        order_id: Option<String>,
+        actor: String,
+        reason: String,
+    ) -> BoxFuture<'_, Result<(), ResolveError>>;
+
+    /// Gives a quarantined message up, for good.
+    fn drop_quarantined(&self, id: i64, actor: String, reason: String) -> BoxFuture<'_, Result<(), ResolveError>>;
+
+    /// The moment up to which everything published for a saga is known to be applied; `None` before the first canary.
+    fn watermark(&self, saga: &str) -> Option<Moment>;
+
+    /// How the running Escrow is, from memory.
+    fn status(&self) -> StatusReport;
+
+    /// Changes whenever the journal may have grown. A wake-up without data: losing one costs latency only.
+    fn nudges(&self) -> watch::Receiver<u64>;
+}
+
+/// A person's wish for one order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    pub key: OrderKey,
+    pub action: Action,
+    /// By name; resolved in the definition version the order is on.
+    pub step: Option<String>,
+    pub actor: String,
+    pub reason: String,
+    /// Already told apart by order: two orders never share one.
+    pub idempotency_key: Option<String>,
+}
+
+/// Why an action was not done. Nothing was changed, but for a lost answer to a commit.
+#[derive(Debug, thiserror::Error)]
+pub enum ActError {
+    #[error("there is no such order")]
+    NotFound,
+    /// The order's version has no such step; the text names the steps it has.
+    #[error("{0}")]
+    UnknownStep(String),
+    /// It does not fit where the order stands; the text names the state.
+    #[error("{0}")]
+    Misfit(String),
+    /// The saga is in mode `observe`, and the action would send.
+    #[error("{0}")]
+    Observing(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why events were not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// Escrow is stopping or overloaded: the same events may be sent again later.
+    #[error("{0}")]
+    Busy(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a quarantined message stays where it is.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    #[error("there is no such message in quarantine")]
+    NotFound,
+    /// It was dealt with already, or still cannot be read or placed; the text says which.
+    #[error("{0}")]
+    Misfit(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How the running Escrow is, as this replica knows it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StatusReport {
+    /// Names the tap; replicas share it.
+    pub name: String,
+    pub started_at: Moment,
+    /// `None`: events come over HTTP only.
+    pub bus: Option<BusReport>,
+    /// By saga.
+    pub sagas: BTreeMap<String, SagaReport>,
+    /// What is wrong and concerns no single saga, in words.
+    pub problems: Vec<String>,
+}
+
+/// The connections to the broker.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BusReport {
+    /// The connection that reads the tap stands.
+    pub consuming_connected: bool,
+    /// This replica has a consumer on the tap (it may be the standby).
+    pub consuming: bool,
+    /// The connection that publishes stands.
+    pub publishing_connected: bool,
+    pub tap_depth: Option<u64>,
+    /// How far the tap was behind at the last canary.
+    pub lag: Option<Span>,
+    pub problem: Option<String>,
+}
+
+/// Where one saga stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SagaReport {
+    pub watermark: Option<Moment>,
+    pub sight: Sight,
+    /// Watched exchanges that do not exist yet or cannot be bound, with the reason.
+    pub unbound: BTreeMap<String, String>,
+}
+
+/// Whether deadlines can be trusted to fire now (rule 6).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Sight {
+    #[default]
+    Live,
+    /// A canary is out and batches commit: deadlines wait.
+    Behind,
+    /// Nothing is known to be applied; the text says why.
+    Blind(String),
+}
+
+/// What every handler has. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    pub query: Arc<dyn Query>,
+    pub desk: Arc<dyn Desk>,
+    pub metrics: Arc<Metrics>,
+    /// Cancelled when Escrow stops: live streams end.
+    pub shutdown: CancellationToken,
+    pub(super) stream_places: Arc<Semaphore>,
+}
+
+impl ApiState {
+    /// Joins what the API stands on.
+    pub fn new(query: Arc<dyn Query>, desk: Arc<dyn Desk>, metrics: Arc<Metrics>, shutdown: CancellationToken) -> Self {
+        Self { query, desk, metrics, shutdown, stream_places: Arc::new(Semaphore::new(STREAMS_MAX)) }
+    }
+}

@@ -1,0 +1,9 @@
+//! The API, called as a client calls it, over a store and a desk that are plain values.
+
+mod fixtures;
+mod openapi;
+mod orders;
+mod others;
+mod stream;
+pub(crate) mod support;
+mod why;

@@ -1,0 +1,154 @@
+//! The document against the router that answers.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::support::{Api, FakeDesk, FakeStore, ago, journal_row, order};
+use crate::http::state::BusReport;
+use crate::saga::order::{Need, Status, StuckReason};
+use crate::store::{QuarantineRow, StuckGroup};
+
+fn operations(document: &Value) -> Vec<(String, String, &Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let each = paths.iter().flat_map(|(path, item)| {
+        item.as_object().unwrap().iter().map(move |(method, it)| (path.clone(), method.clone(), it))
+    });
+    each.collect()
+}
+
+fn api() -> Api {
+    let mut stuck = order("102");
+    stuck.life.status = Status::Stuck;
+    stuck.life.needs = vec![Need { reason: StuckReason::Failed, step: Some(1), since: ago(9), detail: None }];
+    stuck.steps[1].undo.round = 1;
+    let group = StuckGroup {
+        saga: "order".to_owned(),
+        step: None,
+        reason: StuckReason::OrderOverdue,
+        count: 1,
+        first_at: ago(9),
+        last_at: ago(9),
+        samples: vec!["102".to_owned()],
+    };
+    let message = QuarantineRow {
+        id: 1,
+        at: ago(1),
+        reason: "unreadable".to_owned(),
+        detail: "not JSON".to_owned(),
+        saga: None,
+        event: None,
+        order_id: None,
+        exchange: "x".to_owned(),
+        routing_key: String::new(),
+        envelope: json!({}),
+        body: b"{".to_vec(),
+        body_bytes: 1,
+        resolved: None,
+        resolved_by: None,
+        resolved_reason: None,
+    };
+    let store = FakeStore { groups: vec![group], quarantine: vec![message], ..FakeStore::default() };
+    store.orders.lock().unwrap().extend([order("101"), stuck]);
+    store.journal.lock().unwrap().push(journal_row(1, "101", 1, "OrderPlaced", 0));
+    let bus = BusReport { consuming_connected: true, publishing_connected: true, ..BusReport::default() };
+    Api::new(store, FakeDesk { bus: Some(bus), ..FakeDesk::default() })
+}
+
+#[tokio::test]
+async fn every_route_of_the_contract_is_described_under_a_name_of_its_own() {
+    let document = api().get("/openapi.json").await.json();
+    let described: BTreeSet<String> =
+        operations(&document).into_iter().map(|(path, method, _)| format!("{method} {path}")).collect();
+    let wanted = [
+        "get /v1/orders",
+        "get /v1/sagas/{saga}/orders/{order_id}",
+        "get /v1/sagas/{saga}/orders/{order_id}/audit",
+        "post /v1/sagas/{saga}/orders/{order_id}/actions",
+        "get /v1/sagas",
+        "get /v1/sagas/{saga}",
+        "get /v1/sagas/{saga}/stats",
+        "put /v1/sagas/{saga}/mode",
+        "get /v1/incidents",
+        "get /v1/journal",
+        "get /v1/status",
+        "get /v1/quarantine",
+        "get /v1/quarantine/{id}",
+        "post /v1/quarantine/{id}/replay",
+        "post /v1/quarantine/{id}/drop",
+        "post /v1/events",
+        "get /v1/stream",
+        "get /livez",
+        "get /readyz",
+        "get /metrics",
+        "get /openapi.json",
+        "get /docs",
+    ];
+    assert_eq!(described, wanted.iter().map(|it| (*it).to_owned()).collect());
+    let ids: BTreeSet<&str> =
+        operations(&document).iter().map(|(_, _, it)| it["operationId"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), wanted.len());
+}
+
+#[tokio::test]
+async fn every_described_answer_is_what_the_router_gives() {
+    let api = api();
+    let document = api.get("/openapi.json").await.json();
+    let mut checked = 0;
+    for (path, method, operation) in operations(&document) {
+        let responses = operation["responses"].as_object().unwrap();
+        let (status, response) = responses.iter().find(|(status, _)| status.starts_with('2')).unwrap();
+        let Some(content) = response["content"]["application/json"].as_object() else { continue };
+        let filled = path.replace("{saga}", "order").replace("{order_id}", "101").replace("{id}", "1");
+        let answer = match (method.as_str(), path.as_str()) {
+            ("get", _) => api.get(&filled).await,
+            ("put", _) => api.json("PUT", &filled, &json!({"mode": "act", "reason": "r"})).await,
+            ("post", path) if path.ends_with("/actions") => {
+                api.post(&filled, &json!({"action": "note", "reason": "r"})).await
+            }
+            ("post", "/v1/events") => {
+                let event = json!({"specversion": "1.0", "id": "1", "source": "s", "type": "T"});
+                api.post(&filled, &event).await
+            }
+            ("post", _) => api.post(&filled, &json!({"reason": "r"})).await,
+            (other, _) => panic!("no call for {other} {path}"),
+        };
+        assert_eq!(answer.status.as_str(), status, "{method} {path}: {}", answer.text);
+        let mut schema = content["schema"].clone();
+        schema["components"] = document["components"].clone();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let body = answer.json();
+        let faults: Vec<String> =
+            validator.iter_errors(&body).map(|it| format!("{}: {it}", it.instance_path())).collect();
+        assert!(faults.is_empty(), "{method} {path}: {faults:?}\n{}", answer.text);
+        checked += 1;
+    }
+    assert_eq!(checked, 18, "every call that answers with JSON");
+}
+
+#[tokio::test]
+async fn problems_are_described_as_they_are() {
+    let api = api();
+    let document = api.get("/openapi.json").await.json();
+    let mut schema = document["components"]["schemas"]["ProblemBody"].clone();
+    schema["components"] = document["components"].clone();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for path in ["/v1/orders?x=1", "/v1/sagas/none", "/nothing"] {
+        let body = api.get(path).await.json();
+        assert!(validator.is_valid(&body), "{path}: {body}");
+        let anchor = body["type"].as_str().unwrap().strip_prefix("/docs#").unwrap().to_owned();
+        assert!(api.get("/docs").await.text.contains(&format!("id=\"{anchor}\"")), "{anchor} is explained");
+    }
+}
+
+#[tokio::test]
+async fn the_page_shows_every_call_and_asks_nobody_else() {
+    let page = api().get("/docs").await;
+    assert!(page.headers["content-type"].to_str().unwrap().starts_with("text/html"));
+    for path in ["/v1/sagas/{saga}/orders/{order_id}/actions", "/v1/stream", "older_than", "OrderView"] {
+        assert!(page.text.contains(path), "{path}");
+    }
+    for outside in ["http://", "https://", "<script", "src="] {
+        assert!(!page.text.contains(outside), "{outside}");
+    }
+}

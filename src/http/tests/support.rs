@@ -1,0 +1,342 @@
+//! A fake store and a fake desk made of plain values, and the API over them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use futures_util::future::BoxFuture;
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+pub use super::fixtures::*;
+use crate::bus::Delivery;
+use crate::http::router;
+use crate::http::state::{
+    ActError, ApiState, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError,
+};
+use crate::saga::catalog::Catalog;
+use crate::saga::definition::Mode;
+use crate::saga::journal::Broken;
+use crate::saga::order::{Doubt, Order, OrderKey, Status};
+use crate::saga::time::Moment;
+use crate::store::{
+    Backlog, BindingRow, DefinitionRow, JournalFilter, JournalRow, Listed, OrderFilter, Page, QuarantineFilter,
+    QuarantineRow, Query, StatusCount, StepStats, StoreError, StoredPayload, StuckGroup,
+};
+use crate::telemetry::Metrics;
+
+/// A store of plain values.
+#[derive(Default)]
+pub struct FakeStore {
+    pub orders: Mutex<Vec<Order>>,
+    pub journal: Mutex<Vec<JournalRow>>,
+    pub quarantine: Vec<QuarantineRow>,
+    pub groups: Vec<StuckGroup>,
+    pub stats: Vec<StepStats>,
+    pub doubts: Vec<Doubt>,
+    pub modes: BTreeMap<String, Mode>,
+    /// The database is away.
+    pub is_away: bool,
+    pub asked: Mutex<Vec<OrderFilter>>,
+    /// Trails that do not hold; the others have two entries.
+    pub broken: Mutex<BTreeMap<OrderKey, Broken>>,
+}
+
+impl FakeStore {
+    fn answer<'a, T: Send + 'a>(&'a self, give: impl FnOnce() -> T) -> BoxFuture<'a, Result<T, StoreError>> {
+        let answer = if self.is_away { Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)) } else { Ok(give()) };
+        Box::pin(async move { answer })
+    }
+
+    fn page<'a, T: Send + 'a>(&'a self, all: Vec<T>, page: &Page) -> BoxFuture<'a, Result<Listed<T>, StoreError>> {
+        let from: Result<usize, _> = page.cursor.as_deref().unwrap_or("0").parse();
+        let Ok(from) = from else {
+            return Box::pin(async { Err(StoreError::BadCursor) });
+        };
+        let to = from + page.limit;
+        let next_cursor = (to < all.len()).then(|| to.to_string());
+        self.answer(|| Listed { items: all.into_iter().skip(from).take(page.limit).collect(), next_cursor })
+    }
+}
+
+impl Query for FakeStore {
+    fn now(&self) -> BoxFuture<'_, Result<Moment, StoreError>> {
+        self.answer(|| NOW)
+    }
+
+    fn find_order(&self, key: OrderKey) -> BoxFuture<'_, Result<Option<Order>, StoreError>> {
+        self.answer(|| self.orders.lock().unwrap().iter().find(|it| it.key == key).cloned())
+    }
+
+    fn list_orders(&self, filter: OrderFilter, page: Page) -> BoxFuture<'_, Result<Listed<Order>, StoreError>> {
+        let orders = self.orders.lock().unwrap().clone();
+        let found = orders.into_iter().filter(|it| {
+            filter.order_id.as_ref().is_none_or(|id| *id == it.key.order_id)
+                && (filter.statuses.is_empty() || filter.statuses.contains(&it.life.status))
+        });
+        let found = found.collect();
+        self.asked.lock().unwrap().push(filter);
+        self.page(found, &page)
+    }
+
+    fn count_orders(&self, _filter: OrderFilter) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.answer(|| self.orders.lock().unwrap().len() as u64)
+    }
+
+    fn count_by_status(&self) -> BoxFuture<'_, Result<Vec<StatusCount>, StoreError>> {
+        self.answer(|| vec![StatusCount { saga: "order".to_owned(), status: Status::Running, count: 3 }])
+    }
+
+    fn stuck_groups(&self) -> BoxFuture<'_, Result<Vec<StuckGroup>, StoreError>> {
+        self.answer(|| self.groups.clone())
+    }
+
+    fn audit(&self, key: OrderKey, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<JournalRow>, StoreError>> {
+        let rows = self.journal.lock().unwrap().clone();
+        self.answer(|| rows.into_iter().filter(|it| it.key == key && it.sequence > after).take(limit).collect())
+    }
+
+    fn journal(&self, filter: JournalFilter, page: Page) -> BoxFuture<'_, Result<Listed<JournalRow>, StoreError>> {
+        let rows = self.journal.lock().unwrap().clone();
+        let rows = rows.into_iter().rev().filter(|it| filter.kinds.is_empty() || filter.kinds.contains(&it.kind));
+        self.page(rows.collect(), &page)
+    }
+
+    fn journal_since(&self, after: i64, limit: usize) -> BoxFuture<'_, Result<Vec<JournalRow>, StoreError>> {
+        let rows = self.journal.lock().unwrap().clone();
+        self.answer(|| rows.into_iter().filter(|it| it.position > after).take(limit).collect())
+    }
+
+    fn payload(&self, _key: OrderKey, _sequence: u64) -> BoxFuture<'_, Result<Option<StoredPayload>, StoreError>> {
+        self.answer(|| None)
+    }
+
+    fn verify(&self, key: OrderKey) -> BoxFuture<'_, Result<Result<u64, Broken>, StoreError>> {
+        self.answer(|| self.broken.lock().unwrap().get(&key).map_or(Ok(2), |broken| Err(broken.clone())))
+    }
+
+    fn keys_after(&self, after: Option<OrderKey>, limit: usize) -> BoxFuture<'_, Result<Vec<OrderKey>, StoreError>> {
+        let mut keys: Vec<OrderKey> = self.orders.lock().unwrap().iter().map(|it| it.key.clone()).collect();
+        keys.sort();
+        self.answer(|| keys.into_iter().filter(|key| Some(key) > after.as_ref()).take(limit).collect())
+    }
+
+    fn definitions(&self) -> BoxFuture<'_, Result<Vec<DefinitionRow>, StoreError>> {
+        self.answer(|| {
+            vec![DefinitionRow {
+                saga: "order".to_owned(),
+                version: 1,
+                text: "saga: order\n".to_owned(),
+                fingerprint: [7; 32],
+                stored_at: ago(1000),
+                open_orders: 3,
+            }]
+        })
+    }
+
+    fn modes(&self) -> BoxFuture<'_, Result<BTreeMap<String, Mode>, StoreError>> {
+        self.answer(|| self.modes.clone())
+    }
+
+    fn quarantine(
+        &self,
+        filter: QuarantineFilter,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Listed<QuarantineRow>, StoreError>> {
+        let rows = self.quarantine.clone();
+        let rows = rows.into_iter().filter(|it| filter.reason.as_ref().is_none_or(|reason| *reason == it.reason));
+        self.page(rows.collect(), &page)
+    }
+
+    fn quarantined(&self, id: i64) -> BoxFuture<'_, Result<Option<QuarantineRow>, StoreError>> {
+        self.answer(|| self.quarantine.iter().find(|it| it.id == id).cloned())
+    }
+
+    fn doubts(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Doubt>, StoreError>> {
+        self.answer(|| self.doubts.iter().take(limit).cloned().collect())
+    }
+
+    fn bindings(&self, _tap: String) -> BoxFuture<'_, Result<Vec<BindingRow>, StoreError>> {
+        self.answer(Vec::new)
+    }
+
+    fn stats(&self, saga: String) -> BoxFuture<'_, Result<Vec<StepStats>, StoreError>> {
+        self.answer(|| self.stats.iter().filter(|it| it.saga == saga).cloned().collect())
+    }
+
+    fn outbox_backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreError>> {
+        self.answer(|| Backlog { rows: 2, oldest_at: Some(ago(3)) })
+    }
+}
+
+/// A desk that remembers what it was asked.
+pub struct FakeDesk {
+    pub catalog: Arc<Catalog>,
+    pub asks: Mutex<Vec<Ask>>,
+    pub modes: Mutex<Vec<(String, Mode, String, String)>>,
+    pub submitted: Mutex<Vec<Delivery>>,
+    pub nudges: watch::Sender<u64>,
+    pub bus: Option<BusReport>,
+}
+
+impl Default for FakeDesk {
+    fn default() -> Self {
+        Self {
+            catalog: Arc::new([Arc::new(saga())].into_iter().collect()),
+            asks: Mutex::default(),
+            modes: Mutex::default(),
+            submitted: Mutex::default(),
+            nudges: watch::channel(0).0,
+            bus: None,
+        }
+    }
+}
+
+impl Desk for FakeDesk {
+    fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog)
+    }
+
+    fn act(&self, ask: Ask) -> BoxFuture<'_, Result<u64, ActError>> {
+        let answer = match ask.key.order_id.as_str() {
+            "missing" => Err(ActError::NotFound),
+            "ended" => Err(ActError::Misfit("the order is completed: there is nothing to retry".to_owned())),
+            "observed" => Err(ActError::Observing("the saga is in mode `observe`: nothing is sent".to_owned())),
+            "old" => Err(ActError::UnknownStep("version 1 has no step `notification`".to_owned())),
+            _ => Ok(8),
+        };
+        self.asks.lock().unwrap().push(ask);
+        Box::pin(async move { answer })
+    }
+
+    fn set_mode(
+        &self,
+        saga: String,
+        mode: Mode,
+        actor: String,
+        reason: String,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.modes.lock().unwrap().push((saga, mode, actor, reason));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn submit(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Result<(), SubmitError>> {
+        let is_busy = deliveries.iter().any(|it| it.envelope.property("message_id") == Some("busy"));
+        self.submitted.lock().unwrap().extend(deliveries);
+        Box::pin(async move { if is_busy { Err(SubmitError::Busy("Escrow is stopping".to_owned())) } else { Ok(()) } })
+    }
+
+    fn replay(
+        &self,
+        id: i64,
+        _order_id: Option<String>,
+        _actor: String,
+        _reason: String,
+    ) -> BoxFuture<'_, Result<(), ResolveError>> {
+        Box::pin(async move { resolved(id) })
+    }
+
+    fn drop_quarantined(&self, id: i64, _actor: String, _reason: String) -> BoxFuture<'_, Result<(), ResolveError>> {
+        assert_ne!(id, 666, "a handler that fails");
+        Box::pin(async move { resolved(id) })
+    }
+
+    fn watermark(&self, saga: &str) -> Option<Moment> {
+        (saga == "order").then(|| ago(1))
+    }
+
+    fn status(&self) -> StatusReport {
+        let report = SagaReport {
+            watermark: Some(ago(1)),
+            sight: Sight::Live,
+            unbound: BTreeMap::from([("stock".to_owned(), "it does not exist yet".to_owned())]),
+        };
+        StatusReport {
+            name: "default".to_owned(),
+            started_at: ago(5000),
+            bus: self.bus.clone(),
+            sagas: BTreeMap::from([("order".to_owned(), report)]),
+            problems: Vec::new(),
+        }
+    }
+
+    fn nudges(&self) -> watch::Receiver<u64> {
+        self.nudges.subscribe()
+    }
+}
+
+fn resolved(id: i64) -> Result<(), ResolveError> {
+    match id {
+        1 => Ok(()),
+        2 => Err(ResolveError::Misfit("it was dropped already".to_owned())),
+        _ => Err(ResolveError::NotFound),
+    }
+}
+
+/// The API over fakes.
+pub struct Api {
+    pub store: Arc<FakeStore>,
+    pub desk: Arc<FakeDesk>,
+    pub shutdown: CancellationToken,
+    pub router: Router,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The detail of a problem with this status.
+    pub fn problem(&self, status: u16) -> String {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        let body = self.json();
+        assert_eq!(body["status"], status);
+        body["detail"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Api {
+    pub fn new(store: FakeStore, desk: FakeDesk) -> Self {
+        let (store, desk, shutdown) = (Arc::new(store), Arc::new(desk), CancellationToken::new());
+        let state = ApiState::new(store.clone(), desk.clone(), Arc::new(Metrics::new()), shutdown.clone());
+        Self { store, desk, shutdown, router: router(state) }
+    }
+
+    pub fn of(orders: Vec<Order>) -> Self {
+        Self::new(FakeStore { orders: Mutex::new(orders), ..FakeStore::default() }, FakeDesk::default())
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn json(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.json("POST", path, body).await
+    }
+}

@@ -1,0 +1,134 @@
+//! Definitions and modes, taps and what they are bound to.
+
+use std::collections::BTreeMap;
+
+use super::rows;
+use super::session::{Failure, Session};
+use super::statement::{Bind, Row, sql};
+use super::{BindingRow, DefinitionRow, NewDefinition, StoreError, TapRow};
+use crate::saga::definition::Mode;
+use crate::saga::time::Span;
+
+/// What to change about a saga's mode.
+pub struct ModeChange {
+    pub saga: String,
+    pub mode: Mode,
+    pub actor: String,
+    pub reason: String,
+}
+
+fn mode_word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Act => "act",
+        Mode::Observe => "observe",
+    }
+}
+
+fn mode_from(word: &str) -> Option<Mode> {
+    [Mode::Act, Mode::Observe].into_iter().find(|mode| mode_word(*mode) == word)
+}
+
+/// See [`super::Store::save_definition`].
+pub async fn save_definition(session: &mut dyn Session, new: &NewDefinition) -> Result<(), Failure> {
+    let binds = vec![
+        Bind::Text(new.saga.clone()),
+        Bind::Int(i64::from(new.version)),
+        Bind::Text(new.text.clone()),
+        Bind::Bytes(new.fingerprint.to_vec()),
+        Bind::Now,
+    ];
+    if session.execute(sql!("save_definition"), binds).await? == 0 {
+        let why =
+            format!("saga {} version {} is stored with another meaning: raise the version", new.saga, new.version);
+        return Err(StoreError::Refused(sqlx::Error::InvalidArgument(why)).into());
+    }
+    let binds = vec![Bind::Text(new.saga.clone()), Bind::Text(mode_word(new.mode).to_owned()), Bind::Now];
+    session.execute(sql!("first_mode"), binds).await?;
+    Ok(())
+}
+
+/// See [`super::Query::definitions`].
+pub async fn definitions(session: &mut dyn Session) -> Result<Vec<DefinitionRow>, Failure> {
+    let read = |row: &Row| {
+        Ok(DefinitionRow {
+            saga: row.get("saga")?,
+            version: rows::number(row, "version")?,
+            text: row.get("text")?,
+            fingerprint: rows::bytes(row, "fingerprint")?,
+            stored_at: rows::moment(row, "stored_at")?,
+            open_orders: rows::number(row, "open_orders")?,
+        })
+    };
+    session.fetch(sql!("definitions"), Vec::new()).await?.iter().map(read).collect()
+}
+
+/// See [`super::Store::set_mode`].
+pub async fn set_mode(session: &mut dyn Session, change: &ModeChange) -> Result<(), Failure> {
+    let (saga, mode) = (Bind::Text(change.saga.clone()), Bind::Text(mode_word(change.mode).to_owned()));
+    session.execute(sql!("set_mode"), vec![saga.clone(), mode.clone(), Bind::Now]).await?;
+    let (actor, reason) = (Bind::Text(change.actor.clone()), Bind::Text(change.reason.clone()));
+    session
+        .execute(sql!("log_saga"), vec![saga, Bind::Text("mode".to_owned()), mode, actor, reason, Bind::Now])
+        .await?;
+    Ok(())
+}
+
+/// See [`super::Query::modes`].
+pub async fn modes(session: &mut dyn Session) -> Result<BTreeMap<String, Mode>, Failure> {
+    let read = |row: &Row| Ok((row.get("saga")?, rows::word(row, "mode", mode_from)?));
+    session.fetch(sql!("modes"), Vec::new()).await?.iter().map(read).collect()
+}
+
+/// See [`super::Store::tap`].
+pub async fn tap(session: &mut dyn Session, name: &str) -> Result<TapRow, Failure> {
+    session.execute(sql!("create_tap"), vec![Bind::Text(name.to_owned())]).await?;
+    read_tap(session, name).await
+}
+
+/// See [`super::Store::accepting`].
+pub async fn accepting(session: &mut dyn Session, (name, pause): &(String, Span)) -> Result<TapRow, Failure> {
+    session.execute(sql!("create_tap"), vec![Bind::Text(name.clone())]).await?;
+    session.execute(sql!("accepting"), vec![Bind::Text(name.clone()), Bind::Int(pause.0), Bind::Now]).await?;
+    read_tap(session, name).await
+}
+
+async fn read_tap(session: &mut dyn Session, name: &str) -> Result<TapRow, Failure> {
+    let found = session.fetch(sql!("tap"), vec![Bind::Text(name.to_owned()), Bind::Now]).await?;
+    let row = found.first().ok_or_else(|| StoreError::Corrupt(format!("the row of tap {name} is gone")))?;
+    Ok(TapRow {
+        name: row.get("name")?,
+        watermark: rows::opt_moment(row, "watermark")?,
+        accepting_since: rows::opt_moment(row, "accepting_since")?,
+        accepting_until: rows::opt_moment(row, "accepting_until")?,
+        break_began: rows::opt_moment(row, "break_began")?,
+        now: rows::moment(row, "now")?,
+    })
+}
+
+/// See [`super::Store::save_binding`].
+pub async fn save_binding(session: &mut dyn Session, (tap, it): &(String, BindingRow)) -> Result<(), Failure> {
+    let binds = vec![
+        Bind::Text(tap.clone()),
+        Bind::Text(it.exchange.clone()),
+        Bind::Bool(it.bound),
+        Bind::OptInt(it.absent_at.map(|at| at.0)),
+        Bind::OptInt(it.bound_at.map(|at| at.0)),
+        Bind::OptText(it.problem.as_deref().map(rows::without_nul)),
+    ];
+    session.execute(sql!("save_binding"), binds).await?;
+    Ok(())
+}
+
+/// See [`super::Query::bindings`].
+pub async fn bindings(session: &mut dyn Session, tap: &str) -> Result<Vec<BindingRow>, Failure> {
+    let read = |row: &Row| {
+        Ok(BindingRow {
+            exchange: row.get("exchange")?,
+            bound: row.get("bound")?,
+            absent_at: rows::opt_moment(row, "absent_at")?,
+            bound_at: rows::opt_moment(row, "bound_at")?,
+            problem: row.get("problem")?,
+        })
+    };
+    session.fetch(sql!("bindings"), vec![Bind::Text(tap.to_owned())]).await?.iter().map(read).collect()
+}

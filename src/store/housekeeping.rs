@@ -1,0 +1,156 @@
+//! What runs by the calendar: leases for it, forgetting, and statistics.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::orders::known_sagas;
+use super::rows::{self, int};
+use super::session::{Failure, Session};
+use super::statement::{Bind, Row, Rows, columns, sql};
+use super::{StepStats, StoreError};
+use crate::saga::order::{StepState, StepStatus};
+use crate::saga::time::{Moment, Span};
+
+/// How many rows one transaction forgets: short enough that nobody waits for it.
+const PURGED_AT_ONCE: i64 = 5_000;
+/// How many of the newest orders of a saga and status statistics are made from: enough for a 99th percentile, and the cost
+/// does not grow with the table.
+const SAMPLED: i64 = 20_000;
+/// Fewer say nothing about a percentile.
+const SAMPLES_MIN: usize = 30;
+/// Statistics look back this far at most.
+const WINDOW: Span = Span::from_secs(7 * 86_400);
+
+/// See [`super::Store::lease`].
+pub async fn lease(session: &mut dyn Session, it: &(String, Uuid, Span)) -> Result<bool, Failure> {
+    let (name, owner, lease) = it;
+    let binds = vec![Bind::Text(name.clone()), Bind::Text(owner.to_string()), Bind::Int(lease.0), Bind::Now];
+    Ok(session.execute(sql!("lease"), binds).await? == 1)
+}
+
+/// Forgets some rows older than `before`, and says how many; to be called until it is none.
+pub async fn purge_some(session: &mut dyn Session, before: Moment) -> Result<u64, Failure> {
+    let mut gone = 0;
+    for statement in [sql!("purge_outbox"), sql!("purge_doubts"), sql!("purge_answers")] {
+        gone += session.execute(statement, vec![Bind::Int(before.0), Bind::Int(PURGED_AT_ONCE)]).await?;
+    }
+    Ok(gone)
+}
+
+/// The state of an order, as far as durations need it.
+#[derive(serde::Deserialize)]
+struct Steps {
+    steps: Vec<StepState>,
+}
+
+/// See [`super::Store::refresh_stats`].
+pub async fn refresh_stats(session: &mut dyn Session, since: Moment) -> Result<(), Failure> {
+    let now = now(session).await?;
+    let since = since.max(now - WINDOW);
+    let branches: Vec<_> = known_sagas(session)
+        .await?
+        .into_iter()
+        .flat_map(|saga| crate::saga::order::Status::ALL.map(|status| (saga.clone(), status.word().to_owned())))
+        .collect();
+    let mut samples: BTreeMap<(String, i64, String), Vec<i64>> = BTreeMap::new();
+    // One branch at a time: what is read at once stays small.
+    for branch in branches {
+        let branch = [branch];
+        let branch: Rows = columns!(branch; Text(|it| it.0.clone()), Text(|it| it.1.clone()));
+        let binds = vec![Bind::Rows(branch), Bind::Int(since.0), Bind::Int(SAMPLED)];
+        for row in session.fetch(sql!("stats_source"), binds).await? {
+            collect(&row, since, &mut samples)?;
+        }
+    }
+    let mut stats = Vec::new();
+    for ((saga, version, step), mut spans) in samples {
+        if spans.len() >= SAMPLES_MIN {
+            spans.sort_unstable();
+            stats.push((saga, version, step, spans));
+        }
+    }
+    session.execute(sql!("delete_stats"), Vec::new()).await?;
+    if !stats.is_empty() {
+        let rows: Rows = columns!(stats;
+            Text(|it| it.0.clone()),
+            Int(|it| it.1),
+            Text(|it| it.2.clone()),
+            Int(|it| int(it.3.len() as u64)),
+            Int(|it| percentile(&it.3, 50)),
+            Int(|it| percentile(&it.3, 95)),
+            Int(|it| percentile(&it.3, 99)));
+        session.execute(sql!("insert_stats"), vec![Bind::Rows(rows)]).await?;
+    }
+    Ok(())
+}
+
+fn collect(
+    row: &Row,
+    since: Moment,
+    samples: &mut BTreeMap<(String, i64, String), Vec<i64>>,
+) -> Result<(), StoreError> {
+    // An order that cannot be read is told elsewhere; it must not keep the statistics of all others.
+    let Ok(Steps { steps }) = rows::from_json("state", row.get::<&str>("state")?) else { return Ok(()) };
+    let names: Vec<String> = rows::from_json("names", row.get::<&str>("names")?)?;
+    for (step, name) in steps.iter().zip(names) {
+        if let Some(took) = usual(step, since) {
+            samples.entry((row.get("saga")?, row.get("version")?, name)).or_default().push(took.0);
+        }
+    }
+    Ok(())
+}
+
+/// How long the step took, if that says how long it usually takes.
+fn usual(step: &StepState, since: Moment) -> Option<Span> {
+    let done = match step.status {
+        StepStatus::Done | StepStatus::Compensating | StepStatus::Compensated | StepStatus::CompensationFailed => true,
+        StepStatus::Pending | StepStatus::Waiting | StepStatus::Failed | StepStatus::TimedOut | StepStatus::Skipped => {
+            false
+        }
+    };
+    let plain = step.live && !step.late && !step.early && !step.inferred && step.attempts == 0 && step.event.is_some();
+    let (opened, closed) = (step.opened_at?, step.closed_at?);
+    (done && plain && closed >= since).then(|| closed.since(opened))
+}
+
+/// The nearest rank: the least value that at least `percent` of all do not exceed.
+fn percentile(sorted: &[i64], percent: usize) -> i64 {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied().unwrap_or_default()
+}
+
+/// See [`super::Query::stats`].
+pub async fn stats(session: &mut dyn Session, saga: &str) -> Result<Vec<StepStats>, Failure> {
+    let read = |row: &Row| {
+        Ok(StepStats {
+            saga: row.get("saga")?,
+            version: rows::number(row, "version")?,
+            step: row.get("step")?,
+            samples: rows::number(row, "samples")?,
+            p50: rows::span(row, "p50")?,
+            p95: rows::span(row, "p95")?,
+            p99: rows::span(row, "p99")?,
+        })
+    };
+    session.fetch(sql!("stats"), vec![Bind::Text(saga.to_owned())]).await?.iter().map(read).collect()
+}
+
+/// The database's clock.
+pub async fn now(session: &mut dyn Session) -> Result<Moment, Failure> {
+    let found = session.fetch(sql!("now"), vec![Bind::Now]).await?;
+    let row = found.first().ok_or_else(|| StoreError::Corrupt("the database tells no time".to_owned()))?;
+    Ok(rows::moment(row, "now")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_values_that_were_measured() {
+        let hundred: Vec<i64> = (1..=100).collect();
+        assert_eq!([50, 95, 99].map(|percent| percentile(&hundred, percent)), [50, 95, 99]);
+        assert_eq!([50, 95, 99].map(|percent| percentile(&[7], percent)), [7, 7, 7]);
+    }
+}

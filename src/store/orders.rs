@@ -1,0 +1,246 @@
+//! Lists of orders: always from an index, whatever the filter.
+//!
+//! The most selective part of a filter chooses the *branches*: lines of an index that are each sorted by creation. The database
+//! merges their heads, applies the rest of the filter on the way, and stops when the page is full.
+//!
+//! ```text
+//!   order id            ▶ primary key                        one line
+//!   attribute           ▶ order_attributes                   one line
+//!   awaited steps       ▶ orders_waiting                     a line for each set of steps that has one of them
+//!   reasons             ▶ orders_stuck                       a line for each reason
+//!   anything else       ▶ orders_status                      a line for each saga and status
+//! ```
+
+use super::rows;
+use super::session::{Failure, Session};
+use super::statement::{Bind, Row, Rows, Sql, columns, sql};
+use super::{Listed, OrderFilter, Page, StatusCount, StoreError, StuckGroup, cursor, housekeeping};
+use crate::saga::order::{Order, OrderKey, Status, StuckReason};
+use crate::saga::time::Moment;
+
+/// Counts are exact up to here; beyond, the planner's estimate is enough.
+const COUNTED_EXACTLY: u64 = 10_000;
+
+/// Creation, saga and id of the last order of a page.
+type Place = (i64, String, String);
+
+/// A filter made ready: where to look, and what else must hold.
+struct Search {
+    drive: Drive,
+    branches: Rows,
+    rest: Vec<Bind>,
+}
+
+#[derive(Clone, Copy)]
+enum Drive {
+    Id,
+    Attribute,
+    Waiting,
+    Reason,
+    Status,
+}
+
+impl Drive {
+    fn list(self) -> Sql {
+        match self {
+            Self::Id => sql!("list_columns", "list_by_id", "list_filter", "list_page"),
+            Self::Attribute => sql!("list_columns", "list_by_attribute", "list_filter", "list_page"),
+            Self::Waiting => sql!("list_columns", "list_by_waiting", "list_filter", "list_page"),
+            Self::Reason => sql!("list_columns", "list_by_reason", "list_filter", "list_page"),
+            Self::Status => sql!("list_columns", "list_by_status", "list_filter", "list_page"),
+        }
+    }
+
+    fn count(self) -> Sql {
+        match self {
+            Self::Id => sql!("count_columns", "list_by_id", "list_filter", "list_page", "count_end"),
+            Self::Attribute => sql!("count_columns", "list_by_attribute", "list_filter", "list_page", "count_end"),
+            Self::Waiting => sql!("count_columns", "list_by_waiting", "list_filter", "list_page", "count_end"),
+            Self::Reason => sql!("count_columns", "list_by_reason", "list_filter", "list_page", "count_end"),
+            Self::Status => sql!("count_columns", "list_by_status", "list_filter", "list_page", "count_end"),
+        }
+    }
+}
+
+impl Search {
+    /// `None` when nothing can match.
+    async fn prepare(session: &mut dyn Session, filter: &OrderFilter) -> Result<Option<Self>, Failure> {
+        let waits = known_waits(session, &filter.waiting_on).await?;
+        if !filter.waiting_on.is_empty() && waits.is_empty() {
+            return Ok(None);
+        }
+        let attributes: Vec<(String, String)> =
+            filter.attributes.iter().map(|(name, value)| (name.clone(), rows::searched_value(value))).collect();
+        let (drive, branches) = branches(session, filter, &attributes, &waits).await?;
+        let waiting_before = match filter.older_than {
+            Some(span) => Some((housekeeping::now(session).await? - span).0),
+            None => None,
+        };
+        let wanted: Rows = columns!(attributes; Text(|it| it.0.clone()), Text(|it| it.1.clone()));
+        let rest = vec![
+            Bind::Texts(filter.sagas.clone()),
+            Bind::Texts(filter.statuses.iter().map(|status| status.word().to_owned()).collect()),
+            Bind::Texts(waits),
+            Bind::Texts(filter.reasons.iter().map(|reason| reason.word().to_owned()).collect()),
+            Bind::OptInt(waiting_before),
+            Bind::OptText(filter.stuck_step.clone()),
+            Bind::Rows(wanted),
+        ];
+        let branches = columns!(branches; Text(|it| it.0.clone()), Text(|it| it.1.clone()));
+        Ok(Some(Self { drive, branches, rest }))
+    }
+
+    fn binds(&self, after: Option<Place>, limit: i64) -> Vec<Bind> {
+        let (created_at, saga, order_id) = after.unwrap_or((i64::MAX, String::new(), String::new()));
+        let mut binds =
+            vec![Bind::Rows(self.branches.clone()), Bind::Int(created_at), Bind::Text(saga), Bind::Text(order_id)];
+        binds.extend(self.rest.iter().cloned());
+        binds.push(Bind::Int(limit));
+        binds
+    }
+}
+
+async fn branches(
+    session: &mut dyn Session,
+    filter: &OrderFilter,
+    attributes: &[(String, String)],
+    waits: &[String],
+) -> Result<(Drive, Vec<(String, String)>), Failure> {
+    let alone = |text: &str| (text.to_owned(), String::new());
+    if let Some(id) = &filter.order_id {
+        return Ok((Drive::Id, vec![alone(id)]));
+    }
+    if let Some(first) = attributes.first() {
+        return Ok((Drive::Attribute, vec![first.clone()]));
+    }
+    if !waits.is_empty() {
+        return Ok((Drive::Waiting, waits.iter().map(|waiting| alone(waiting)).collect()));
+    }
+    // A step that holds orders up implies a reason.
+    if !filter.reasons.is_empty() || filter.stuck_step.is_some() {
+        let all = StuckReason::ALL.iter().filter(|it| filter.reasons.is_empty() || filter.reasons.contains(it));
+        return Ok((Drive::Reason, all.map(|reason| alone(reason.word())).collect()));
+    }
+    let sagas = if filter.sagas.is_empty() { known_sagas(session).await? } else { distinct(&filter.sagas) };
+    let statuses = || Status::ALL.iter().filter(|it| filter.statuses.is_empty() || filter.statuses.contains(it));
+    let pairs = sagas.iter().flat_map(|saga| statuses().map(|status| (saga.clone(), status.word().to_owned())));
+    Ok((Drive::Status, pairs.collect()))
+}
+
+/// Each once: a branch that is named twice would give its orders twice.
+fn distinct(names: &[String]) -> Vec<String> {
+    names.iter().cloned().collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
+/// Every saga that has orders.
+pub async fn known_sagas(session: &mut dyn Session) -> Result<Vec<String>, Failure> {
+    session.fetch(sql!("known_sagas"), Vec::new()).await?.iter().map(|row| Ok(row.get("saga")?)).collect()
+}
+
+/// The sets of awaited steps, as the column has them, that have one of `steps`.
+async fn known_waits(session: &mut dyn Session, steps: &[String]) -> Result<Vec<String>, Failure> {
+    if steps.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut waits = Vec::new();
+    for row in session.fetch(sql!("known_waits"), Vec::new()).await? {
+        let waiting: String = row.get("waiting")?;
+        if waiting.split(',').any(|step| steps.iter().any(|wanted| wanted == step)) {
+            waits.push(waiting);
+        }
+    }
+    Ok(waits)
+}
+
+/// See [`super::Query::list_orders`].
+pub async fn list(session: &mut dyn Session, it: &(OrderFilter, Page)) -> Result<Listed<Order>, Failure> {
+    let (filter, page) = it;
+    let after = cursor::read::<Place>(page)?;
+    let Some(search) = Search::prepare(session, filter).await? else {
+        return Ok(Listed { items: Vec::new(), next_cursor: None });
+    };
+    let binds = search.binds(after, rows::limit(page.limit.saturating_add(1)));
+    let found = session.fetch(search.drive.list(), binds).await?;
+    let orders = found.iter().map(rows::order).collect::<Result<Vec<_>, _>>()?;
+    let place = |order: &Order| (order.created_at.0, order.key.saga.clone(), order.key.order_id.clone());
+    Ok(cursor::cut(orders, page.limit, place)?)
+}
+
+/// See [`super::Query::count_orders`].
+pub async fn count(session: &mut dyn Session, filter: &OrderFilter) -> Result<u64, Failure> {
+    let Some(search) = Search::prepare(session, filter).await? else { return Ok(0) };
+    let most = rows::int(COUNTED_EXACTLY + 1);
+    let found = session.fetch(search.drive.count(), search.binds(None, most)).await?;
+    let counted: u64 = found.first().map_or(Ok(0), |row| rows::number(row, "counted"))?;
+    if counted <= COUNTED_EXACTLY {
+        return Ok(counted);
+    }
+    let plan = session.fetch(sql!("estimate", "list_filter"), search.binds(None, most)).await?;
+    let estimated = plan.first().map(|row| row.get::<String>("QUERY PLAN")).transpose()?.as_deref().and_then(planned);
+    Ok(estimated.unwrap_or(counted).max(counted))
+}
+
+/// The number in `(cost=… rows=12345 width=…)`.
+fn planned(line: &str) -> Option<u64> {
+    let (_, after) = line.split_once("rows=")?;
+    after.split(' ').next()?.parse().ok()
+}
+
+/// See [`super::Query::find_order`].
+pub async fn find(session: &mut dyn Session, key: &OrderKey) -> Result<Option<Order>, Failure> {
+    let binds = vec![Bind::Text(key.saga.clone()), Bind::Text(key.order_id.clone())];
+    let found = session.fetch(sql!("find_order"), binds).await?;
+    Ok(found.first().map(rows::order).transpose()?)
+}
+
+/// See [`super::Query::keys_after`].
+pub async fn keys_after(session: &mut dyn Session, it: &(Option<OrderKey>, usize)) -> Result<Vec<OrderKey>, Failure> {
+    let (saga, id) = it.0.clone().map_or_else(Default::default, |key| (key.saga, key.order_id));
+    let binds = vec![Bind::Text(id), Bind::Text(saga), Bind::Int(rows::limit(it.1))];
+    session.fetch(sql!("keys_after"), binds).await?.iter().map(|row| Ok(rows::key(row)?)).collect()
+}
+
+/// See [`super::Query::count_by_status`].
+pub async fn count_by_status(session: &mut dyn Session) -> Result<Vec<StatusCount>, Failure> {
+    let read = |row: &Row| {
+        Ok(StatusCount {
+            saga: row.get("saga")?,
+            status: rows::word(row, "status", Status::from_word)?,
+            count: rows::number(row, "orders")?,
+        })
+    };
+    session.fetch(sql!("count_by_status"), Vec::new()).await?.iter().map(read).collect()
+}
+
+/// See [`super::Query::stuck_groups`].
+pub async fn stuck_groups(session: &mut dyn Session) -> Result<Vec<StuckGroup>, Failure> {
+    let read = |row: &Row| -> Result<StuckGroup, StoreError> {
+        Ok(StuckGroup {
+            saga: row.get("saga")?,
+            step: row.get("stuck_step")?,
+            reason: rows::word(row, "reason", StuckReason::from_word)?,
+            count: rows::number(row, "orders")?,
+            first_at: rows::moment(row, "first_at")?,
+            last_at: rows::moment(row, "last_at")?,
+            samples: rows::from_json("samples", row.get::<&str>("samples")?)?,
+        })
+    };
+    session.fetch(sql!("stuck_groups"), Vec::new()).await?.iter().map(|row| Ok(read(row)?)).collect()
+}
+
+/// See [`super::Store::due_orders`].
+pub async fn due(
+    session: &mut dyn Session,
+    (watermarks, limit): &(std::collections::BTreeMap<String, Moment>, usize),
+) -> Result<Vec<OrderKey>, Failure> {
+    let all: Vec<_> = watermarks.iter().collect();
+    let wanted: Rows = columns!(all; Text(|it| it.0.clone()), Int(|it| it.1.0));
+    let binds = vec![Bind::Rows(wanted), Bind::Int(rows::limit(*limit))];
+    session.fetch(sql!("due_orders"), binds).await?.iter().map(|row| Ok(rows::key(row)?)).collect()
+}
+
+/// See [`super::Store::next_due`].
+pub async fn next_due(session: &mut dyn Session, after: Option<Moment>) -> Result<Option<Moment>, Failure> {
+    let found = session.fetch(sql!("next_due"), vec![Bind::OptInt(after.map(|at| at.0))]).await?;
+    Ok(found.first().map(|row| rows::opt_moment(row, "at")).transpose()?.flatten())
+}

@@ -1,0 +1,2 @@
+-- Counts of orders, part 5.
+) AS counted

@@ -1,0 +1,2 @@
+-- A definition that is applied: the mode of a new saga.
+INSERT INTO sagas (saga, mode, changed_at) VALUES ($1, $2, escrow_now()) ON CONFLICT (saga) DO NOTHING

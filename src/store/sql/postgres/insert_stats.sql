@@ -1,0 +1,5 @@
+-- Statistics: the new ones.
+INSERT INTO step_stats (saga, version, step, samples, p50, p95, p99)
+SELECT *
+FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+    AS n (saga, version, step, samples, p50, p95, p99)

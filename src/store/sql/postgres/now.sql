@@ -1,0 +1,2 @@
+-- Everyone: the time. No table.
+SELECT escrow_now() AS now

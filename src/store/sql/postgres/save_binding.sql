@@ -1,0 +1,5 @@
+-- What a look at an exchange found; the last moments stay. By primary key.
+INSERT INTO bindings (tap, exchange, bound, absent_at, bound_at, problem) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (tap, exchange) DO UPDATE
+SET bound = excluded.bound, problem = excluded.problem,
+    absent_at = greatest(bindings.absent_at, excluded.absent_at), bound_at = greatest(bindings.bound_at, excluded.bound_at)

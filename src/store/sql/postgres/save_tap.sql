@@ -1,0 +1,4 @@
+-- Batches of a tap: how far it is. The watermark never goes back. By primary key.
+INSERT INTO taps (name, watermark, last_batch) VALUES ($1, $2, $3)
+ON CONFLICT (name) DO UPDATE
+SET watermark = greatest(taps.watermark, excluded.watermark), last_batch = excluded.last_batch

@@ -1,0 +1,2 @@
+-- Everyone: the time. No table.
+SELECT ?1 AS now

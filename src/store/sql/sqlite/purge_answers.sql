@@ -1,0 +1,2 @@
+-- Housekeeping: forgets what is old, some thousands at a time. By answers_age.
+DELETE FROM answers WHERE rowid IN (SELECT rowid FROM answers WHERE made_at < ?1 LIMIT ?2)

@@ -1,0 +1,2 @@
+-- The last part.
+ORDER BY id DESC LIMIT ?5

@@ -1,0 +1,186 @@
+//! The two traits over SQL: each method hands its use case to [`SqlStore::run`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use uuid::Uuid;
+
+use super::catalog::{self, ModeChange};
+use super::run::SqlStore;
+use super::session::Access;
+use super::{
+    Backlog, BindingRow, Claimed, Committed, Decide, DefinitionRow, JournalFilter, JournalRow, Listed, NewDefinition,
+    OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError,
+    StoredPayload, StuckGroup, TapRow,
+};
+use super::{apply, housekeeping, orders, outbox, quarantine, save, trail};
+use crate::saga::batch::{Lookup, NewDoubt};
+use crate::saga::definition::Mode;
+use crate::saga::journal::Broken;
+use crate::saga::order::{Doubt, Order, OrderKey};
+use crate::saga::time::{Moment, Span};
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+impl Store for SqlStore {
+    fn apply(&self, lookup: Lookup, decide: Decide) -> Answer<'_, Committed> {
+        let batch = apply::Batch { lookup, decide, named: Arc::clone(&self.named) };
+        self.run(Access::Write, batch, |session, batch| Box::pin(apply::apply(session, batch)))
+    }
+
+    fn due_orders(&self, watermarks: BTreeMap<String, Moment>, limit: usize) -> Answer<'_, Vec<OrderKey>> {
+        self.run(Access::Read, (watermarks, limit), |session, it| Box::pin(orders::due(session, it)))
+    }
+
+    fn next_due(&self, after: Option<Moment>) -> Answer<'_, Option<Moment>> {
+        self.run(Access::Read, after, |session, after| Box::pin(orders::next_due(session, *after)))
+    }
+
+    fn claim_outbox(&self, owner: Uuid, lease: Span, limit: usize) -> Answer<'_, Vec<Claimed>> {
+        self.run(Access::Write, (owner, lease, limit), |session, it| Box::pin(outbox::claim(session, it)))
+    }
+
+    fn release_outbox(&self, keys: Vec<Uuid>, after: Span) -> Answer<'_, ()> {
+        self.run(Access::Write, (keys, after), |session, it| Box::pin(outbox::release(session, it)))
+    }
+
+    fn save_definition(&self, definition: NewDefinition) -> Answer<'_, ()> {
+        self.run(Access::Write, definition, |session, it| Box::pin(catalog::save_definition(session, it)))
+    }
+
+    fn set_mode(&self, saga: String, mode: Mode, actor: String, reason: String) -> Answer<'_, ()> {
+        let change = ModeChange { saga, mode, actor, reason };
+        self.run(Access::Write, change, |session, it| Box::pin(catalog::set_mode(session, it)))
+    }
+
+    fn tap(&self, name: String) -> Answer<'_, TapRow> {
+        self.run(Access::Write, name, |session, name| Box::pin(catalog::tap(session, name)))
+    }
+
+    fn save_binding(&self, tap: String, binding: BindingRow) -> Answer<'_, ()> {
+        self.run(Access::Write, (tap, binding), |session, it| Box::pin(catalog::save_binding(session, it)))
+    }
+
+    fn accepting(&self, name: String, pause: Span) -> Answer<'_, TapRow> {
+        self.run(Access::Write, (name, pause), |session, it| Box::pin(catalog::accepting(session, it)))
+    }
+
+    fn record_doubts(&self, doubts: Vec<NewDoubt>) -> Answer<'_, ()> {
+        self.run(Access::Write, doubts, |session, doubts| {
+            Box::pin(async move {
+                let now = housekeeping::now(session).await?;
+                save::save_doubts(session, doubts, &[], now).await
+            })
+        })
+    }
+
+    fn lease(&self, name: String, owner: Uuid, lease: Span) -> Answer<'_, bool> {
+        self.run(Access::Write, (name, owner, lease), |session, it| Box::pin(housekeeping::lease(session, it)))
+    }
+
+    fn purge(&self, before: Moment) -> Answer<'_, u64> {
+        Box::pin(async move {
+            let mut gone = 0;
+            // A transaction for each piece, so that nobody waits long.
+            loop {
+                let some =
+                    self.run(Access::Write, before, |session, it| Box::pin(housekeeping::purge_some(session, *it)));
+                match some.await? {
+                    0 => return Ok(gone),
+                    more => gone += more,
+                }
+            }
+        })
+    }
+
+    fn refresh_stats(&self, since: Moment) -> Answer<'_, ()> {
+        self.run(Access::Write, since, |session, since| Box::pin(housekeeping::refresh_stats(session, *since)))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.close_backend()
+    }
+}
+
+impl Query for SqlStore {
+    fn now(&self) -> Answer<'_, Moment> {
+        self.run(Access::Read, (), |session, ()| Box::pin(housekeeping::now(session)))
+    }
+
+    fn find_order(&self, key: OrderKey) -> Answer<'_, Option<Order>> {
+        self.run(Access::Read, key, |session, key| Box::pin(orders::find(session, key)))
+    }
+
+    fn list_orders(&self, filter: OrderFilter, page: Page) -> Answer<'_, Listed<Order>> {
+        self.run(Access::Read, (filter, page), |session, it| Box::pin(orders::list(session, it)))
+    }
+
+    fn count_orders(&self, filter: OrderFilter) -> Answer<'_, u64> {
+        self.run(Access::Read, filter, |session, filter| Box::pin(orders::count(session, filter)))
+    }
+
+    fn count_by_status(&self) -> Answer<'_, Vec<StatusCount>> {
+        self.run(Access::Read, (), |session, ()| Box::pin(orders::count_by_status(session)))
+    }
+
+    fn stuck_groups(&self) -> Answer<'_, Vec<StuckGroup>> {
+        self.run(Access::Read, (), |session, ()| Box::pin(orders::stuck_groups(session)))
+    }
+
+    fn audit(&self, key: OrderKey, after: u64, limit: usize) -> Answer<'_, Vec<JournalRow>> {
+        self.run(Access::Read, (key, after, limit), |session, it| Box::pin(trail::audit(session, it)))
+    }
+
+    fn journal(&self, filter: JournalFilter, page: Page) -> Answer<'_, Listed<JournalRow>> {
+        self.run(Access::Read, (filter, page), |session, it| Box::pin(trail::list(session, it)))
+    }
+
+    fn journal_since(&self, after: i64, limit: usize) -> Answer<'_, Vec<JournalRow>> {
+        self.run(Access::Read, (after, limit), |session, it| Box::pin(trail::since(session, it)))
+    }
+
+    fn payload(&self, key: OrderKey, sequence: u64) -> Answer<'_, Option<StoredPayload>> {
+        self.run(Access::Read, (key, sequence), |session, it| Box::pin(trail::payload(session, it)))
+    }
+
+    fn verify(&self, key: OrderKey) -> Answer<'_, Result<u64, Broken>> {
+        self.run(Access::Snapshot, key, |session, key| Box::pin(trail::verify(session, key)))
+    }
+
+    fn keys_after(&self, after: Option<OrderKey>, limit: usize) -> Answer<'_, Vec<OrderKey>> {
+        self.run(Access::Read, (after, limit), |session, it| Box::pin(orders::keys_after(session, it)))
+    }
+
+    fn definitions(&self) -> Answer<'_, Vec<DefinitionRow>> {
+        self.run(Access::Read, (), |session, ()| Box::pin(catalog::definitions(session)))
+    }
+
+    fn modes(&self) -> Answer<'_, BTreeMap<String, Mode>> {
+        self.run(Access::Read, (), |session, ()| Box::pin(catalog::modes(session)))
+    }
+
+    fn quarantine(&self, filter: QuarantineFilter, page: Page) -> Answer<'_, Listed<QuarantineRow>> {
+        self.run(Access::Read, (filter, page), |session, it| Box::pin(quarantine::list(session, it)))
+    }
+
+    fn quarantined(&self, id: i64) -> Answer<'_, Option<QuarantineRow>> {
+        self.run(Access::Read, id, |session, id| Box::pin(quarantine::find(session, *id)))
+    }
+
+    fn doubts(&self, limit: usize) -> Answer<'_, Vec<Doubt>> {
+        self.run(Access::Read, limit, |session, limit| Box::pin(quarantine::doubts(session, *limit)))
+    }
+
+    fn bindings(&self, tap: String) -> Answer<'_, Vec<BindingRow>> {
+        self.run(Access::Read, tap, |session, tap| Box::pin(catalog::bindings(session, tap)))
+    }
+
+    fn stats(&self, saga: String) -> Answer<'_, Vec<StepStats>> {
+        self.run(Access::Read, saga, |session, saga| Box::pin(housekeeping::stats(session, saga)))
+    }
+
+    fn outbox_backlog(&self) -> Answer<'_, Backlog> {
+        self.run(Access::Read, (), |session, ()| Box::pin(outbox::backlog(session)))
+    }
+}

@@ -1,0 +1,111 @@
+//! One delivery on its way to several sagas: what is the same for all of them is worked out once, and only if asked for.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use sha2::Digest as _;
+
+use super::frame::{self, Facts, Frame, Parts};
+use super::preset::cloudevents;
+use crate::bus::Delivery;
+use crate::saga::definition::Preset;
+use crate::saga::input::Payload;
+use crate::saga::order::Digest;
+use crate::saga::time::Span;
+
+/// Headers a broker writes while it carries a message; they say nothing about the message itself. A star ends a prefix.
+const OF_THE_BROKER: [&str; 4] = ["x-death*", "x-first-death*", "x-last-death*", "x-delivery-count"];
+
+/// A delivery, ready to be read by any number of sagas.
+pub struct Message<'d> {
+    pub(super) delivery: &'d Delivery,
+    pub(super) lag: Option<Span>,
+    salt: [u8; 16],
+    body_keep_bytes: usize,
+    payload: OnceCell<Arc<Payload>>,
+    /// By preset: none, `CloudEvents`, `MassTransit`, `NServiceBus`.
+    frames: [OnceCell<Result<Frame<'d>, String>>; 4],
+    unasked: OnceCell<Facts>,
+}
+
+impl<'d> Message<'d> {
+    /// `salt` is 16 random bytes for this delivery; bodies longer than `body_keep_bytes` are read but not kept; `lag` is how
+    /// far the tap lagged, if that is known.
+    pub fn new(delivery: &'d Delivery, salt: [u8; 16], body_keep_bytes: usize, lag: Option<Span>) -> Self {
+        Self {
+            delivery,
+            lag,
+            salt,
+            body_keep_bytes,
+            payload: OnceCell::new(),
+            frames: Default::default(),
+            unasked: OnceCell::new(),
+        }
+    }
+
+    /// What a message without an id is recognised by when the broker delivers it again (rule 2): SHA-256 over place, headers,
+    /// properties and body, without what the broker itself adds on the way.
+    pub fn content_hash(&self) -> Digest {
+        let envelope = &self.delivery.envelope;
+        let mut hash = sha2::Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        part(self.delivery.exchange.as_bytes());
+        part(self.delivery.routing_key.as_bytes());
+        part(&self.payload().body_hash);
+        for (name, value) in envelope.headers.iter().filter(|(name, _)| !is_of_the_broker(name)) {
+            part(name.as_bytes());
+            part(value.to_string().as_bytes());
+        }
+        part(b"");
+        for (name, value) in &envelope.properties {
+            part(name.as_bytes());
+            part(value.to_string().as_bytes());
+        }
+        hash.finalize().into()
+    }
+
+    /// The content as it is stored; shared by all who read it.
+    pub(super) fn payload(&self) -> &Arc<Payload> {
+        self.payload.get_or_init(|| {
+            let body = &self.delivery.body;
+            Arc::new(Payload {
+                salt: self.salt,
+                body: (body.len() <= self.body_keep_bytes).then(|| body.clone()),
+                body_hash: sha2::Sha256::digest(body).into(),
+                envelope: serde_json::to_value(&self.delivery.envelope).unwrap_or_default(),
+            })
+        })
+    }
+
+    /// What `preset` makes of it, or why it is none of the kind.
+    pub(super) fn frame(&self, preset: Option<Preset>) -> &Result<Frame<'d>, String> {
+        let place = match preset {
+            None => 0,
+            Some(Preset::CloudEvents) => 1,
+            Some(Preset::MassTransit) => 2,
+            Some(Preset::NServiceBus) => 3,
+        };
+        self.frames[place].get_or_init(|| frame::frame(preset, self.parts()))
+    }
+
+    /// Id, source and time of a message that says it is a CloudEvent, although no preset was asked for.
+    pub(super) fn unasked_facts(&self) -> &Facts {
+        self.unasked.get_or_init(|| cloudevents::facts_if_declared(self.parts()))
+    }
+
+    fn parts(&self) -> Parts<'d> {
+        let delivery = self.delivery;
+        Parts { envelope: &delivery.envelope, body: &delivery.body, is_http: delivery.is_http() }
+    }
+}
+
+/// Whether a header was written by a broker, not by the sender.
+pub(super) fn is_of_the_broker(header: &str) -> bool {
+    OF_THE_BROKER.iter().any(|name| match name.strip_suffix('*') {
+        Some(prefix) => header.starts_with(prefix),
+        None => header == *name,
+    })
+}

@@ -1,0 +1,216 @@
+//! What people ask: actions on orders, modes, and what becomes of quarantined messages.
+//!
+//! A command is one more input of its order, decided and journaled in one transaction like any other. What is asked here is
+//! done, or not at all; a caller that goes away changes nothing about that.
+
+use std::sync::Arc;
+
+use crate::bus::{Delivery, Envelope};
+use crate::saga::batch::Resolved;
+use crate::saga::decide::{OrderRef, Work};
+use crate::saga::input::{Action, Command};
+use crate::saga::order::{OrderKey, StuckReason};
+use crate::saga::time::Moment;
+use crate::store::{OrderFilter, Page, QuarantineRow, StoreError};
+
+use super::Escrow;
+use super::reading::{self, Readings};
+
+/// Orders looked at again in one transaction when a doubt goes.
+const RECONSIDERED_AT_ONCE: usize = 500;
+
+/// A person's wish for one order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wish {
+    pub key: OrderKey,
+    pub action: Action,
+    /// By name; resolved in the definition version the order is on.
+    pub step: Option<String>,
+    pub actor: String,
+    pub reason: String,
+    pub idempotency_key: Option<String>,
+}
+
+/// Why a command was not done. Nothing was changed, but for a lost answer to a commit.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    #[error("there is no such order")]
+    NotFound,
+    /// The text names the steps there are.
+    #[error("{0}")]
+    UnknownStep(String),
+    /// It does not fit where things stand; the text names the state.
+    #[error("{0}")]
+    Misfit(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Runs commands.
+#[derive(Clone)]
+pub struct Commands {
+    escrow: Arc<Escrow>,
+    body_keep_bytes: usize,
+}
+
+impl Commands {
+    /// Commands of this Escrow.
+    pub fn new(escrow: Arc<Escrow>, body_keep_bytes: usize) -> Self {
+        Self { escrow, body_keep_bytes }
+    }
+
+    /// Runs one action of rule 15; answers the journal sequence it became.
+    ///
+    /// # Errors
+    /// As [`CommandError`].
+    pub async fn act(&self, wish: Wish) -> Result<u64, CommandError> {
+        let store = &self.escrow.store;
+        let order = store.find_order(wish.key.clone()).await?.ok_or(CommandError::NotFound)?;
+        let catalog = self.escrow.catalog();
+        let saga = catalog.version(&wish.key.saga, order.version).ok_or_else(|| {
+            CommandError::Misfit(format!("version {} of saga {} is not known here", order.version, wish.key.saga))
+        })?;
+        let step = match &wish.step {
+            None => None,
+            Some(name) => Some(saga.step_ix(name).ok_or_else(|| {
+                let names: Vec<String> = saga.steps.iter().map(|step| step.name.clone()).collect();
+                CommandError::UnknownStep(format!(
+                    "saga {} has no step `{name}`; it has {}",
+                    saga.name,
+                    names.join(", ")
+                ))
+            })?),
+        };
+        let command = Command { action: wish.action, step, actor: wish.actor, reason: wish.reason };
+        let mut plan = self.escrow.plan(vec![Work::Command(wish.key, Box::new(command))], store.now().await?);
+        plan.idempotency_key = wish.idempotency_key;
+        let committed = self.escrow.commit(plan).await?;
+        match committed.changes.answers.into_iter().next() {
+            Some(Ok(sequence)) => Ok(sequence),
+            Some(Err(misfit)) => Err(CommandError::Misfit(misfit.0)),
+            None => Err(CommandError::NotFound),
+        }
+    }
+
+    /// Applies a quarantined message anew. `order_id` says where it belongs when the message does not.
+    ///
+    /// # Errors
+    /// As [`CommandError`]; the message stays in quarantine.
+    pub async fn replay(
+        &self,
+        id: i64,
+        order_id: Option<String>,
+        actor: String,
+        reason: String,
+    ) -> Result<(), CommandError> {
+        let row = self.unresolved(id).await?;
+        let mut work = self.read_again(&row)?;
+        for delivered in work.iter_mut().filter_map(as_delivered) {
+            for candidate in delivered.arrivals.iter_mut().flat_map(|arrival| &mut arrival.candidates) {
+                match &order_id {
+                    Some(order_id) => candidate.place = OrderRef::Id(order_id.clone()),
+                    None if candidate.place == OrderRef::Arrival => {
+                        let why = "the message names no order: say which one it belongs to (order_id)";
+                        return Err(CommandError::Misfit(why.to_owned()));
+                    }
+                    None => {}
+                }
+            }
+        }
+        work.push(Work::Resolved(Resolved { id, how: "replayed", actor, reason }));
+        self.resolve(work, row.saga).await
+    }
+
+    /// Gives a quarantined message up.
+    ///
+    /// # Errors
+    /// As [`CommandError`].
+    pub async fn drop_quarantined(&self, id: i64, actor: String, reason: String) -> Result<(), CommandError> {
+        let row = self.unresolved(id).await?;
+        self.resolve(vec![Work::Resolved(Resolved { id, how: "dropped", actor, reason })], row.saga).await
+    }
+
+    async fn unresolved(&self, id: i64) -> Result<QuarantineRow, CommandError> {
+        let row = self.escrow.store.quarantined(id).await?.ok_or(CommandError::NotFound)?;
+        match &row.resolved {
+            None => Ok(row),
+            Some(how) => Err(CommandError::Misfit(format!("message {id} was {how} already"))),
+        }
+    }
+
+    fn read_again(&self, row: &QuarantineRow) -> Result<Vec<Work>, CommandError> {
+        if (row.body.len() as u64) < row.body_bytes {
+            let why = format!("only {} of its {} bytes were kept", row.body.len(), row.body_bytes);
+            return Err(CommandError::Misfit(why));
+        }
+        let envelope: Envelope = serde_json::from_value(row.envelope.clone())
+            .map_err(|error| CommandError::Misfit(format!("its headers cannot be read: {error}")))?;
+        let delivery = Delivery {
+            exchange: row.exchange.clone(),
+            routing_key: row.routing_key.clone(),
+            envelope,
+            body: row.body.clone(),
+            redelivered: false,
+        };
+        let secret = uuid::Uuid::new_v4().into_bytes();
+        let catalog = self.escrow.catalog();
+        let sight = super::sight::Sight::default();
+        let mut work = Readings::new(self.body_keep_bytes).read(&catalog, &sight, &delivery, secret, None);
+        let still = work.iter().find_map(|work| match work {
+            Work::Unreadable { message, .. } if message.saga == row.saga => Some(message.detail.clone()),
+            _ => None,
+        });
+        if let Some(detail) = still {
+            return Err(CommandError::Misfit(format!("it still cannot be read: {detail}")));
+        }
+        work.retain_mut(|work| as_delivered(work).is_some());
+        if let Some(saga) = &row.saga {
+            // The other sagas that watch the exchange had it the first time.
+            for delivered in work.iter_mut().filter_map(as_delivered) {
+                delivered.arrivals.retain(|arrival| arrival.saga == *saga);
+            }
+        }
+        let named = !reading::sagas_of(&work).is_empty();
+        if named { Ok(work) } else { Err(CommandError::Misfit("no definition names it".to_owned())) }
+    }
+
+    async fn resolve(&self, work: Vec<Work>, saga: Option<String>) -> Result<(), CommandError> {
+        let now = self.escrow.store.now().await?;
+        self.escrow.commit(self.escrow.plan(work, now)).await?;
+        Ok(self.reconsider(saga, now).await?)
+    }
+
+    /// Looks again at every order that was held back in doubt.
+    async fn reconsider(&self, saga: Option<String>, now: Moment) -> Result<(), StoreError> {
+        let filter = OrderFilter {
+            sagas: saga.into_iter().collect(),
+            reasons: vec![StuckReason::Unproven],
+            ..OrderFilter::default()
+        };
+        let mut page = Page { limit: RECONSIDERED_AT_ONCE, cursor: None };
+        loop {
+            let listed = self.escrow.store.list_orders(filter.clone(), page.clone()).await?;
+            let work: Vec<Work> = listed.items.into_iter().map(|order| Work::Reconsider(order.key)).collect();
+            if !work.is_empty() {
+                self.escrow.commit(self.escrow.plan(work, now)).await?;
+            }
+            match listed.next_cursor {
+                Some(cursor) => page.cursor = Some(cursor),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+fn as_delivered(work: &mut Work) -> Option<&mut crate::saga::decide::Delivered> {
+    match work {
+        Work::Delivered(delivered) => Some(delivered),
+        Work::Unreadable { .. }
+        | Work::Due(..)
+        | Work::Settled { .. }
+        | Work::Command(..)
+        | Work::Reconsider(_)
+        | Work::Resolved(_)
+        | Work::Doubt(_) => None,
+    }
+}

@@ -1,0 +1,148 @@
+//! Which definitions are followed: files propose, the database decides.
+//!
+//! A file is applied only if its version is higher than any stored of its saga. The same version must mean the same: a text
+//! with another meaning is refused, while mode, brake, notify and attributes may change without a version of their own. A
+//! lower version, or a file that is gone, changes nothing: what is stored is followed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::saga::catalog::Catalog;
+use crate::saga::definition::Saga;
+use crate::saga::parse::{Finding, parse};
+use crate::store::{DefinitionRow, NewDefinition, Store, StoreError};
+
+use super::{Escrow, Ran, Worker, WorkerError};
+
+/// How often to look for definitions another replica applied.
+const REFRESH_EVERY: Duration = Duration::from_secs(15);
+
+/// Why definitions cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum DefinitionError {
+    /// Mistakes in files, with the text of each file that has some.
+    #[error("the definitions have mistakes")]
+    Mistakes(Vec<(String, Vec<Finding>)>),
+    #[error(
+        "{file}: saga {saga} version {version} is stored with another meaning; give the changed definition a higher version"
+    )]
+    Changed { file: String, saga: String, version: u32 },
+    #[error("saga {saga} version {version} as stored cannot be read by this program: {why}")]
+    Stored { saga: String, version: u32, why: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Parses files, all mistakes of all of them at once.
+///
+/// # Errors
+/// `Mistakes`.
+pub fn parse_all(files: Vec<(String, String)>) -> Result<Vec<(String, Saga)>, DefinitionError> {
+    let (mut sagas, mut mistakes) = (Vec::new(), Vec::new());
+    for (file, text) in files {
+        match parse(&file, &text) {
+            Ok(parsed) => {
+                for warning in &parsed.warnings {
+                    tracing::warn!(file, line = warning.line, "{}", warning.message);
+                }
+                sagas.push((file, parsed.saga));
+            }
+            Err(findings) => mistakes.push((text, findings)),
+        }
+    }
+    if mistakes.is_empty() { Ok(sagas) } else { Err(DefinitionError::Mistakes(mistakes)) }
+}
+
+/// Stores what files propose, where it is new.
+///
+/// # Errors
+/// Nothing of a changed definition is stored; those before it may be.
+pub async fn propose(store: &dyn Store, files: Vec<(String, Saga)>) -> Result<(), DefinitionError> {
+    let stored = store.definitions().await?;
+    for (file, saga) in files {
+        let newest = stored.iter().filter(|row| row.saga == saga.name).max_by_key(|row| row.version);
+        match newest {
+            Some(row) if row.version > saga.version => {
+                tracing::warn!(
+                    file,
+                    saga = saga.name,
+                    stored = row.version,
+                    "a newer version is stored; this file changes nothing"
+                );
+                continue;
+            }
+            Some(row) if row.version == saga.version && row.fingerprint != saga.fingerprint => {
+                return Err(DefinitionError::Changed { file, saga: saga.name, version: saga.version });
+            }
+            Some(row) if row.version == saga.version && row.text == saga.text => continue,
+            Some(_) | None => {}
+        }
+        tracing::info!(file, saga = saga.name, version = saga.version, "definition applied");
+        let definition = NewDefinition {
+            saga: saga.name,
+            version: saga.version,
+            text: saga.text,
+            fingerprint: saga.fingerprint,
+            mode: saga.mode,
+        };
+        store.save_definition(definition).await?;
+    }
+    Ok(())
+}
+
+/// Reads every stored definition.
+///
+/// # Errors
+/// One that cannot be read: its orders could not be followed.
+pub async fn load(store: &dyn Store) -> Result<Catalog, DefinitionError> {
+    store.definitions().await?.iter().map(|row| read(row).map(Arc::new)).collect()
+}
+
+fn read(row: &DefinitionRow) -> Result<Saga, DefinitionError> {
+    let file = format!("{} version {} (stored)", row.saga, row.version);
+    parse(&file, &row.text).map(|parsed| parsed.saga).map_err(|findings| DefinitionError::Stored {
+        saga: row.saga.clone(),
+        version: row.version,
+        why: findings.first().map(|finding| finding.message.clone()).unwrap_or_default(),
+    })
+}
+
+/// Notices definitions that another replica applied.
+pub struct Definitions {
+    escrow: Arc<Escrow>,
+    known: Vec<(String, u32, String)>,
+}
+
+impl Definitions {
+    /// A look at the stored definitions now and then.
+    pub fn new(escrow: Arc<Escrow>) -> Self {
+        Self { escrow, known: Vec::new() }
+    }
+}
+
+impl Worker for Definitions {
+    fn name(&self) -> &'static str {
+        "definitions"
+    }
+
+    fn run_once(&mut self) -> BoxFuture<'_, Result<Ran, WorkerError>> {
+        Box::pin(async move {
+            let rows = self.escrow.store.definitions().await?;
+            let known: Vec<_> = rows.iter().map(|row| (row.saga.clone(), row.version, row.text.clone())).collect();
+            if known != self.known {
+                match rows.iter().map(|row| read(row).map(Arc::new)).collect::<Result<Catalog, _>>() {
+                    Ok(catalog) => self.escrow.set_catalog(Arc::new(catalog)),
+                    Err(error) => tracing::error!(%error, "definitions changed, and this program cannot read them"),
+                }
+                self.known = known;
+            }
+            Ok(Ran::Idle(REFRESH_EVERY))
+        })
+    }
+
+    fn nudged(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+}

@@ -1,0 +1,213 @@
+//! Looks at the watched exchanges every 2 s, always, and binds the tap where it is not bound.
+//!
+//! An exchange may not exist yet; one that is deleted and declared again loses its bindings silently. Nothing can have been
+//! published to what is absent, so an absent exchange holds its sagas' watermark at the last look. One that appeared between
+//! two looks may have carried messages nobody saw: a gap.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::bus::{Look, Tap, Wanted};
+use crate::saga::batch::NewDoubt;
+use crate::saga::catalog::Catalog;
+use crate::saga::definition::{Place, Saga, Selector, Watch};
+use crate::saga::order::DoubtKind;
+use crate::saga::time::Moment;
+use crate::store::BindingRow;
+
+use super::{Escrow, Ran, Worker, WorkerError};
+
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Keeps the tap bound.
+pub struct Looks {
+    escrow: Arc<Escrow>,
+    tap: Arc<dyn Tap>,
+    /// What is stored; read at the first run.
+    known: Option<BTreeMap<String, BindingRow>>,
+}
+
+impl Looks {
+    /// Looks for this tap.
+    pub fn new(escrow: Arc<Escrow>, tap: Arc<dyn Tap>) -> Self {
+        Self { escrow, tap, known: None }
+    }
+
+    async fn stored(&self) -> Result<BTreeMap<String, BindingRow>, WorkerError> {
+        let rows = self.escrow.store.bindings(self.tap.name().to_owned()).await?;
+        Ok(rows.into_iter().map(|row| (row.exchange.clone(), row)).collect())
+    }
+
+    async fn note(&mut self, look: Look, before: Moment, after: Moment) -> Result<(), WorkerError> {
+        let known = self.known.get_or_insert_default();
+        let previous = known.get(&look.exchange).cloned();
+        let (row, gap_from) = judge(&look, previous.as_ref(), before, after);
+        self.escrow.sight.looked(&look.exchange, row.problem.clone());
+        if let Some(from) = gap_from {
+            tracing::warn!(
+                exchange = look.exchange,
+                "an exchange appeared between two looks: what was published before is unseen"
+            );
+            let doubts = gaps(&self.escrow.catalog(), &look.exchange, from, after);
+            self.escrow.store.record_doubts(doubts).await?;
+        }
+        // Of an exchange that stays bound only the moment changes: not worth a write every two seconds.
+        let same = previous.as_ref().is_some_and(|previous| {
+            previous.bound && row.bound && previous.problem == row.problem && previous.problem.is_none()
+        });
+        if !same {
+            if previous.as_ref().is_none_or(|previous| previous.bound != row.bound) {
+                tracing::info!(exchange = look.exchange, bound = row.bound, "looked at a watched exchange");
+            }
+            self.escrow.store.save_binding(self.tap.name().to_owned(), row.clone()).await?;
+        }
+        known.insert(look.exchange, row);
+        Ok(())
+    }
+}
+
+impl Worker for Looks {
+    fn name(&self) -> &'static str {
+        "looks"
+    }
+
+    fn run_once(&mut self) -> BoxFuture<'_, Result<Ran, WorkerError>> {
+        Box::pin(async move {
+            if self.known.is_none() {
+                self.known = Some(self.stored().await?);
+            }
+            let before = self.escrow.store.now().await?;
+            let looks = self.tap.look(wanted(&self.escrow.catalog())).await?;
+            let after = self.escrow.store.now().await?;
+            for look in looks {
+                self.note(look, before, after).await?;
+            }
+            Ok(Ran::Idle(LOOK_EVERY))
+        })
+    }
+
+    fn nudged(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// What is now known of an exchange, and since when messages to it may have been missed.
+fn judge(look: &Look, previous: Option<&BindingRow>, before: Moment, after: Moment) -> (BindingRow, Option<Moment>) {
+    let mut row = previous.cloned().unwrap_or(BindingRow {
+        exchange: look.exchange.clone(),
+        bound: false,
+        absent_at: None,
+        bound_at: None,
+        problem: None,
+    });
+    row.problem.clone_from(&look.problem);
+    let mut gap_from = None;
+    if look.bound && look.problem.is_none() {
+        if !row.bound {
+            gap_from = row.absent_at;
+        }
+        row.bound = true;
+        row.bound_at = Some(after);
+        row.absent_at = None;
+    } else if !look.found && look.problem.is_none() {
+        row.bound = false;
+        row.absent_at = Some(before);
+    }
+    (row, gap_from)
+}
+
+fn gaps(catalog: &Catalog, exchange: &str, from: Moment, to: Moment) -> Vec<NewDoubt> {
+    let watches = |saga: &Saga| {
+        saga.watch.iter().any(|watch| matches!(&watch.place, Place::Exchange { name, .. } if name == exchange))
+    };
+    let sagas = catalog.newest_all().filter(|saga| catalog.versions(&saga.name).any(|version| watches(version)));
+    let doubt = |saga: &Arc<Saga>| NewDoubt {
+        kind: DoubtKind::Gap,
+        saga: Some(saga.name.clone()),
+        from,
+        to,
+        event: None,
+        order_id: None,
+        detail: format!(
+            "exchange {exchange} appeared between two looks; what was published to it before it was bound is unseen"
+        ),
+        quarantined: None,
+    };
+    sagas.map(doubt).collect()
+}
+
+/// Every exchange any version watches, each with all keys any of them needs.
+pub fn wanted(catalog: &Catalog) -> Vec<Wanted> {
+    let mut by_exchange: BTreeMap<String, Wanted> = BTreeMap::new();
+    for saga in catalog.all() {
+        for watch in &saga.watch {
+            let Place::Exchange { name, declare, keys } = &watch.place else { continue };
+            let one = Wanted {
+                exchange: name.clone(),
+                declare: declare.clone(),
+                keys: keys.clone(),
+                routing_key_events: events_by_routing_key(saga, watch),
+            };
+            let all = by_exchange.entry(name.clone()).or_insert_with(|| Wanted {
+                exchange: name.clone(),
+                keys: Some(Vec::new()),
+                ..Wanted::default()
+            });
+            all.declare = all.declare.take().or_else(|| one.declare.clone());
+            if let Some(keys) = &mut all.keys {
+                keys.extend(one.binding_keys());
+                keys.sort();
+                keys.dedup();
+            }
+        }
+    }
+    by_exchange.into_values().collect()
+}
+
+/// The events a definition names, where the routing key is the event's name.
+fn events_by_routing_key(saga: &Saga, watch: &Watch) -> Option<Vec<String>> {
+    (watch.read.event == [Selector::RoutingKey]).then(|| saga.roles.keys().cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(found: bool, problem: Option<&str>) -> Look {
+        Look {
+            exchange: "shop".to_owned(),
+            found,
+            bound: found && problem.is_none(),
+            problem: problem.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn an_exchange_that_appears_between_two_looks_is_a_gap_since_the_first() {
+        let (absent, gap) = judge(&look(false, None), None, Moment(10), Moment(11));
+        assert_eq!((absent.bound, absent.absent_at, gap), (false, Some(Moment(10)), None));
+        let (bound, gap) = judge(&look(true, None), Some(&absent), Moment(20), Moment(21));
+        assert_eq!((bound.bound, bound.bound_at, gap), (true, Some(Moment(21)), Some(Moment(10))));
+        let (_, again) = judge(&look(true, None), Some(&bound), Moment(30), Moment(31));
+        assert_eq!(again, None, "bound all along");
+    }
+
+    #[test]
+    fn an_exchange_there_at_the_first_look_is_no_gap() {
+        assert_eq!(judge(&look(true, None), None, Moment(1), Moment(2)).1, None);
+    }
+
+    #[test]
+    fn a_refused_look_keeps_what_was_known() {
+        let (bound, _) = judge(&look(true, None), None, Moment(1), Moment(2));
+        let (refused, gap) = judge(&look(false, Some("403")), Some(&bound), Moment(3), Moment(4));
+        assert_eq!(
+            (refused.bound, refused.bound_at, refused.problem.as_deref(), gap),
+            (true, Some(Moment(2)), Some("403"), None)
+        );
+    }
+}

@@ -1,0 +1,164 @@
+//! Reads deliveries as every saga that watches their exchange does, and says what a batch has to do about each.
+//!
+//! What no saga names costs nothing more than its name. What a saga names and cannot read is quarantined with a doubt; what is
+//! no event at all is kept as a sample only, so that a foreign exchange cannot flood the quarantine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sha2::Digest as _;
+
+use crate::bus::{Delivery, Gap, GapKind};
+use crate::saga::batch::{NewDoubt, QuarantineReason, Quarantined};
+use crate::saga::catalog::Catalog;
+use crate::saga::decide::{Arrival, Candidate, Delivered, OrderRef, RawMessage, Work};
+use crate::saga::order::Digest;
+use crate::saga::time::Span;
+use crate::store::TapRow;
+use crate::wire::Message;
+use crate::wire::is_own;
+use crate::wire::{self, Reading};
+
+use super::ingest::{gap_doubt, raw};
+use super::sight::Sight;
+
+/// Of messages that are no event of a saga, this many are kept for each exchange and reason of a process: enough to see what
+/// they look like.
+const SAMPLES_MAX: u32 = 100;
+
+/// Reads deliveries, counting what it kept.
+pub struct Readings {
+    body_keep_bytes: usize,
+    samples: BTreeMap<(String, QuarantineReason), u32>,
+}
+
+impl Readings {
+    /// Readings that keep bodies up to this size.
+    pub fn new(body_keep_bytes: usize) -> Self {
+        Self { body_keep_bytes, samples: BTreeMap::new() }
+    }
+
+    /// What there is to do about one delivery. Escrow's own messages are none (rule 4).
+    pub fn read(
+        &mut self,
+        catalog: &Catalog,
+        sight: &Sight,
+        delivery: &Delivery,
+        salt: [u8; 16],
+        lag: Option<Span>,
+    ) -> Vec<Work> {
+        if is_own(delivery) {
+            return Vec::new();
+        }
+        let message = Message::new(delivery, salt, self.body_keep_bytes, lag);
+        let mut arrivals = Vec::new();
+        let mut work = Vec::new();
+        let mut readable = true;
+        for saga in catalog.newest_all() {
+            let mut candidates = Vec::new();
+            for version in catalog.versions(&saga.name) {
+                match wire::read(version, &message) {
+                    Reading::Elsewhere | Reading::Ignored => {}
+                    Reading::Event { order, event } => {
+                        let place = match order {
+                            wire::OrderRef::Id(id) => OrderRef::Id(id),
+                            wire::OrderRef::Arrival => OrderRef::Arrival,
+                        };
+                        candidates.push(Candidate { version: version.version, place, event: *event });
+                    }
+                    Reading::Unreadable { reason, detail, event, order_id } => {
+                        // Only the newest version judges what cannot be read; an older one may still read its own.
+                        if version.version == saga.version {
+                            readable &= reason == QuarantineReason::NoEvent;
+                            let found = Unread { saga: &saga.name, reason, detail, event, order_id };
+                            work.extend(self.unreadable(delivery, found));
+                        }
+                    }
+                }
+            }
+            if !candidates.is_empty() {
+                arrivals.push(Arrival { saga: saga.name.clone(), candidates });
+            }
+        }
+        sight.read(&delivery.exchange, readable);
+        if !arrivals.is_empty() {
+            work.push(Work::Delivered(Delivered {
+                arrivals,
+                redelivered: delivery.redelivered,
+                content_hash: message.content_hash(),
+                message: Arc::new(raw(delivery, self.body_keep_bytes)),
+            }));
+        }
+        work
+    }
+
+    fn unreadable(&mut self, delivery: &Delivery, found: Unread<'_>) -> Option<Work> {
+        if found.event.is_none() {
+            let samples = self.samples.entry((delivery.exchange.clone(), found.reason)).or_default();
+            if *samples >= SAMPLES_MAX {
+                return None;
+            }
+            *samples += 1;
+        }
+        // What is readable and names no event may be anybody's; what cannot be read may be what an order waits for.
+        let doubt = found.reason != QuarantineReason::NoEvent;
+        let RawMessage { exchange, routing_key, envelope, body, body_bytes } = raw(delivery, self.body_keep_bytes);
+        let message = Quarantined {
+            reason: found.reason,
+            detail: found.detail,
+            saga: Some(found.saga.to_owned()),
+            event: found.event,
+            order_id: found.order_id,
+            exchange,
+            routing_key,
+            envelope,
+            body,
+            body_bytes,
+        };
+        Some(Work::Unreadable { message: Box::new(message), doubt })
+    }
+}
+
+struct Unread<'a> {
+    saga: &'a str,
+    reason: QuarantineReason,
+    detail: String,
+    event: Option<String>,
+    order_id: Option<String>,
+}
+
+/// A salt for the n-th message of a batch. Knowing one tells nothing about another, so an erased one stays unknown.
+pub fn salt(secret: &Digest, number: u64) -> [u8; 16] {
+    let mut hash = sha2::Sha256::new();
+    hash.update(secret);
+    hash.update(number.to_be_bytes());
+    let digest: Digest = hash.finalize().into();
+    let mut salt = [0; 16];
+    salt.copy_from_slice(&digest[..16]);
+    salt
+}
+
+/// The doubt a gap of the tap is; none for a tap that begins.
+pub fn gap(gap: &Gap, row: Option<&TapRow>) -> Option<NewDoubt> {
+    let row = row?;
+    let from = match gap.kind {
+        GapKind::DeclaredAnew => row.watermark?,
+        GapKind::NearlyFull | GapKind::Overflow => row.watermark.unwrap_or(row.now),
+    };
+    Some(gap_doubt(&gap.detail, from, row.now))
+}
+
+/// The sagas that have deliveries among `work`.
+pub fn sagas_of(work: &[Work]) -> BTreeSet<String> {
+    let delivered = work.iter().filter_map(|work| match work {
+        Work::Delivered(delivered) => Some(delivered),
+        Work::Unreadable { .. }
+        | Work::Due(..)
+        | Work::Settled { .. }
+        | Work::Command(..)
+        | Work::Reconsider(_)
+        | Work::Resolved(_)
+        | Work::Doubt(_) => None,
+    });
+    delivered.flat_map(|delivered| &delivered.arrivals).map(|arrival| arrival.saga.clone()).collect()
+}

@@ -1,0 +1,134 @@
+//! How well Escrow sees: lag, canaries, unreadable shares, events over HTTP. Rule 6's `behind` and `blind`.
+//!
+//! In memory only. What it costs to lose it is a moment of caution after a restart.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use crate::saga::time::{Moment, Span};
+
+/// Neither a commit nor a canary for this long: blind.
+const BLIND_AFTER: Span = Span::from_secs(15);
+
+/// Of this many last messages of an exchange …
+const READING_WINDOW: usize = 1000;
+
+/// … more than this share unreadable makes the exchange one Escrow is blind on: one in so many.
+const UNREADABLE_ONE_IN: usize = 100;
+
+/// What is known about the view.
+#[derive(Debug, Default)]
+pub struct Sight {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    watching_since: Option<Moment>,
+    last_commit: Option<Moment>,
+    last_canary: Option<Moment>,
+    canary_out: Option<Moment>,
+    readings: BTreeMap<String, VecDeque<bool>>,
+    problems: BTreeMap<String, String>,
+    lag: Option<Span>,
+}
+
+/// How well Escrow sees, in one word and with the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum View {
+    Clear,
+    /// A canary is out and batches commit: deadlines wait.
+    Behind,
+    Blind(String),
+}
+
+impl Sight {
+    fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+        change(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The tap is watched from now on.
+    pub fn watching(&self, now: Moment) {
+        self.with(|inner| inner.watching_since = inner.watching_since.or(Some(now)));
+    }
+
+    /// A batch was committed.
+    pub fn committed(&self, now: Moment, canary: Option<Moment>) {
+        self.with(|inner| {
+            inner.last_commit = Some(now);
+            if let Some(sent_at) = canary {
+                inner.last_canary = Some(now);
+                inner.lag = Some(now.since(sent_at));
+                if inner.canary_out.is_some_and(|out| out <= sent_at) {
+                    inner.canary_out = None;
+                }
+            }
+        });
+    }
+
+    /// A canary went out.
+    pub fn canary_sent(&self, at: Moment) {
+        self.with(|inner| inner.canary_out = inner.canary_out.or(Some(at)));
+    }
+
+    /// Whether a canary is on its way, since when.
+    pub fn canary_out(&self) -> Option<Moment> {
+        self.with(|inner| inner.canary_out)
+    }
+
+    /// How far the tap lagged when the last canary came back.
+    pub fn lag(&self) -> Option<Span> {
+        self.with(|inner| inner.lag)
+    }
+
+    /// One message of an exchange could, or could not, be read.
+    pub fn read(&self, exchange: &str, readable: bool) {
+        self.with(|inner| {
+            let window = inner.readings.entry(exchange.to_owned()).or_default();
+            if window.len() == READING_WINDOW {
+                window.pop_front();
+            }
+            window.push_back(readable);
+        });
+    }
+
+    /// Whether too much of what an exchange carries cannot be read.
+    pub fn is_unreadable(&self, exchange: &str) -> bool {
+        self.with(|inner| inner.readings.get(exchange).is_some_and(too_much))
+    }
+
+    /// A look at an exchange was refused (`Some`) or went well.
+    pub fn looked(&self, exchange: &str, problem: Option<String>) {
+        self.with(|inner| match problem {
+            Some(problem) => inner.problems.insert(exchange.to_owned(), problem),
+            None => inner.problems.remove(exchange),
+        });
+    }
+
+    /// How well Escrow sees now. `consuming`: a consumer stands on the tap, here or in another replica.
+    pub fn view(&self, now: Moment, consuming: bool) -> View {
+        self.with(|inner| {
+            if let Some((exchange, problem)) = inner.problems.iter().next() {
+                return View::Blind(format!("exchange {exchange}: {problem}"));
+            }
+            if let Some((exchange, _)) = inner.readings.iter().find(|(_, window)| too_much(window)) {
+                return View::Blind(format!("too many messages of exchange {exchange} cannot be read"));
+            }
+            let last = inner.last_commit.max(inner.last_canary).max(inner.watching_since);
+            let silent = last.is_some_and(|last| now.since(last) > BLIND_AFTER);
+            if silent {
+                let why = if consuming { "nothing came through the tap" } else { "no consumer on the tap" };
+                return View::Blind(format!("{why} for {}", now.since(last.unwrap_or(now))));
+            }
+            match inner.canary_out {
+                Some(out) if now.since(out) > Span::from_secs(1) => View::Behind,
+                Some(_) | None => View::Clear,
+            }
+        })
+    }
+}
+
+fn too_much(window: &VecDeque<bool>) -> bool {
+    let unreadable = window.iter().filter(|readable| !**readable).count();
+    unreadable > READING_WINDOW / UNREADABLE_ONE_IN && unreadable * UNREADABLE_ONE_IN > window.len()
+}

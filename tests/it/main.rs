@@ -1,0 +1,16 @@
+//! Everything that needs real neighbours: databases, a broker, processes. One binary, so that it links once, and so that all
+//! tests share one server of each kind.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bus_contract;
+mod choreography;
+mod compensation;
+mod rabbitmq;
+mod rabbitmq_outages;
+mod restarts;
+mod store_contract;
+
+use support::postgres;

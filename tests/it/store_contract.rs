@@ -1,0 +1,150 @@
+//! What a store promises, as one list of facts held by both.
+
+mod apply;
+mod catalog;
+mod crash;
+mod given;
+mod housekeeping;
+mod indexes;
+mod journal;
+mod lists;
+mod outbox;
+mod quarantine;
+
+use std::sync::Arc;
+
+use escrow::store::{self, Store};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
+
+use crate::postgres;
+
+/// A store to hold to its promises, and the database under it.
+pub struct Bed {
+    pub store: Arc<dyn Store>,
+    pub url: String,
+    /// Removed with its files when the test ends.
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Bed {
+    async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("escrow.db").display());
+        Self { store: store::connect(&url).await.unwrap(), url, _folder: Some(folder) }
+    }
+
+    async fn postgres() -> Self {
+        let url = postgres::shared().database().await;
+        Self { store: store::connect(&url).await.unwrap(), url, _folder: None }
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        self.url.starts_with("postgres:")
+    }
+
+    /// Another store on the same database, as a second process would have.
+    pub async fn another(&self) -> Arc<dyn Store> {
+        store::connect(&self.url).await.unwrap()
+    }
+
+    /// Runs SQL past the store, as someone with the database's password could.
+    pub async fn raw(&self, sql: &str) -> Result<(), sqlx::Error> {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        if self.is_postgres() {
+            let mut conn = self.url.parse::<sqlx::postgres::PgConnectOptions>()?.connect().await?;
+            conn.execute(sqlx::raw_sql(sql)).await?;
+            conn.close().await
+        } else {
+            let mut conn = self.url.parse::<sqlx::sqlite::SqliteConnectOptions>()?.connect().await?;
+            conn.execute(sqlx::raw_sql(sql)).await?;
+            conn.close().await
+        }
+    }
+
+    /// The text lines that SQL gives.
+    pub async fn lines(&self, sql: &str, column: &str) -> Vec<String> {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        if self.is_postgres() {
+            let options: sqlx::postgres::PgConnectOptions = self.url.parse().unwrap();
+            let mut conn = options.connect().await.unwrap();
+            let rows = sqlx::raw_sql(sql).fetch_all(&mut conn).await.unwrap();
+            rows.iter().map(|row| row.get(column)).collect()
+        } else {
+            let options: sqlx::sqlite::SqliteConnectOptions = self.url.parse().unwrap();
+            let mut conn = options.connect().await.unwrap();
+            let rows = sqlx::raw_sql(sql).fetch_all(&mut conn).await.unwrap();
+            rows.iter().map(|row| row.get(column)).collect()
+        }
+    }
+}
+
+macro_rules! contract {
+    ($($module:ident: $($case:ident)+;)+) => {
+        mod sqlite {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$module::$case(super::Bed::sqlite().await).await;
+            })+)+
+        }
+        mod on_postgres {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$module::$case(super::Bed::postgres().await).await;
+            })+)+
+        }
+    };
+}
+
+contract! {
+    apply:
+        an_order_comes_back_as_it_was_saved
+        a_batch_is_saved_whole_or_not_at_all
+        two_tasks_that_begin_one_order_make_one
+        batches_on_the_same_orders_take_turns
+        an_order_saved_without_being_loaded_is_refused
+        a_row_that_cannot_be_read_is_told_apart
+        time_is_read_after_the_locks
+        arrivals_are_numbered_by_one_batch_at_a_time
+        stored_events_are_loaded_for_expressions
+        a_panic_in_a_decision_leaves_the_store_usable
+        callers_that_go_away_leave_everything_consistent
+        text_with_nul_is_refused_and_kept_in_quarantine
+        an_answered_command_is_remembered
+        a_tap_remembers_its_last_batch_and_never_goes_back;
+    catalog:
+        definitions_are_stored_once_and_count_their_open_orders
+        modes_are_set_first_by_a_definition_and_then_by_people
+        a_pause_begins_a_new_accepting_interval
+        bindings_keep_their_last_moments
+        migrations_go_down_and_up_again
+        a_newer_database_is_refused;
+    housekeeping:
+        a_lease_belongs_to_one_owner_until_it_ends
+        purge_forgets_only_what_is_old_and_done
+        statistics_count_only_steps_that_went_as_usual;
+    indexes:
+        lists_never_scan_a_table;
+    journal:
+        the_journal_refuses_changes
+        a_trail_that_was_tampered_with_is_found
+        entries_are_listed_newest_first_by_every_filter
+        followers_miss_nothing_of_concurrent_writers
+        payloads_are_kept_apart;
+    lists:
+        pages_hold_while_data_changes
+        every_filter_finds_what_it_names
+        changed_attributes_are_found_by_their_new_value
+        due_orders_come_by_the_watermark_of_their_saga
+        keys_are_walked_in_order
+        stuck_orders_are_grouped
+        a_wrong_cursor_is_told_apart;
+    outbox:
+        rows_of_one_order_leave_one_after_the_other
+        a_lease_that_runs_out_is_free_again
+        two_claimers_never_share_a_row
+        withdrawn_orders_ask_nothing_more
+        a_retry_comes_with_its_message;
+    quarantine:
+        a_resolved_message_takes_its_doubt_along
+        quarantine_is_listed_by_every_filter;
+}

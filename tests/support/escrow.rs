@@ -1,0 +1,201 @@
+//! Escrow as its users run it: the program, its flags, its API.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take that should happen; machines are shared and slow.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One Escrow: its settings, and the process while it runs.
+pub struct Escrow {
+    folder: tempfile::TempDir,
+    database_url: String,
+    amqp_url: String,
+    port: u16,
+    process: Mutex<Option<Child>>,
+    client: reqwest::Client,
+}
+
+impl Escrow {
+    /// An Escrow that follows `definition`; not started yet.
+    pub fn new(definition: &str, database_url: &str, amqp_url: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("escrow-it-").tempdir().unwrap();
+        std::fs::write(folder.path().join("saga.yaml"), definition).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self {
+            folder,
+            database_url: database_url.to_owned(),
+            amqp_url: amqp_url.to_owned(),
+            port,
+            process: Mutex::new(None),
+            client: reqwest::Client::new(),
+        }
+    }
+
+    fn definitions(&self) -> PathBuf {
+        self.folder.path().join("saga.yaml")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// Starts the program; [`ready`](Self::ready) waits for it.
+    pub fn start(&self) {
+        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_escrow"))
+            .args(["serve", "--database-url", &self.database_url, "--amqp-url", &self.amqp_url])
+            .args(["--listen", &format!("127.0.0.1:{}", self.port), "--sagas"])
+            .arg(self.definitions())
+            .env("RUST_LOG", "info,lapin=error")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        *self.process.lock().unwrap() = Some(child);
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn run(&self) {
+        self.start();
+        self.ready().await;
+    }
+
+    /// Waits until `/readyz` says so.
+    pub async fn ready(&self) {
+        self.until("it is ready", async || {
+            let answer = self.client.get(self.url("/readyz")).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    /// Ends the program without a chance to do anything.
+    pub fn kill_9(&self) {
+        if let Some(mut child) = self.process.lock().unwrap().take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Ends it as an operator does; answers its exit code.
+    pub fn terminate(&self) -> Option<i32> {
+        let mut child = self.process.lock().unwrap().take()?;
+        Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        child.wait().unwrap().code()
+    }
+
+    /// Runs another command of the program against the same settings.
+    pub fn command(&self, arguments: &[&str]) -> std::process::Output {
+        Command::new(env!("CARGO_BIN_EXE_escrow"))
+            .args(arguments)
+            .env("ESCROW_SERVER", format!("http://127.0.0.1:{}", self.port))
+            .env("DATABASE_URL", &self.database_url)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// What the API answers; `None` while it does not, or with anything but success.
+    pub async fn get(&self, path: &str) -> Option<Value> {
+        let answer = self.client.get(self.url(path)).send().await.ok()?;
+        if answer.status().is_success() { answer.json().await.ok() } else { None }
+    }
+
+    /// Posts JSON; answers status and body.
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let answer = self.client.post(self.url(path)).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// How many orders there are in each status.
+    pub async fn counts(&self) -> Option<Value> {
+        let status = self.get("/v1/status").await?;
+        Some(status["sagas"][0]["orders"].clone())
+    }
+
+    /// Waits until every one of `count` orders has `status`.
+    pub async fn all_are(&self, status: &str, count: u64) {
+        let last = Mutex::new(Value::Null);
+        let what = || format!("{count} orders are {status}; last seen: {}", last.lock().unwrap());
+        self.until_with(what, async || {
+            let counts = self.counts().await?;
+            *last.lock().unwrap() = counts.clone();
+            let total: u64 = counts.as_object()?.values().filter_map(Value::as_u64).sum();
+            (counts[status].as_u64() == Some(count) && total == count).then_some(())
+        })
+        .await;
+    }
+
+    /// One order, once it is there and `holds`.
+    pub async fn order_when(&self, order_id: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let path = format!("/v1/sagas/order/orders/{order_id}");
+        let last = Mutex::new(Value::Null);
+        let describe = || format!("order {order_id} {what}; last seen: {}", last.lock().unwrap());
+        self.until_with(describe, async || {
+            let order = self.get(&path).await?;
+            *last.lock().unwrap() = order.clone();
+            holds(&order).then_some(order)
+        })
+        .await
+    }
+
+    /// The whole trail of an order.
+    pub async fn audit(&self, order_id: &str) -> Vec<Value> {
+        let path = format!("/v1/sagas/order/orders/{order_id}/audit?limit=500");
+        self.get(&path).await.unwrap()["entries"].as_array().unwrap().clone()
+    }
+
+    /// Waits until every watched exchange is bound.
+    pub async fn bound(&self) {
+        self.until("every exchange is bound", async || {
+            let status = self.get("/v1/status").await?;
+            let saga = &status["sagas"][0];
+            (saga["unbound"].as_object()?.is_empty() && !saga["watermark"].is_null()).then_some(())
+        })
+        .await;
+    }
+
+    /// Polls until there is an answer, or fails with the program's log.
+    pub async fn until<T>(&self, what: &str, poll: impl AsyncFn() -> Option<T>) -> T {
+        self.until_with(|| what.to_owned(), poll).await
+    }
+
+    async fn until_with<T>(&self, what: impl Fn() -> String, poll: impl AsyncFn() -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = poll().await {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "not so in time: {}\n{}", what(), self.log_tail());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn log_tail(&self) -> String {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+impl Drop for Escrow {
+    fn drop(&mut self) {
+        if let Ok(mut process) = self.process.lock()
+            && let Some(mut child) = process.take()
+        {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
