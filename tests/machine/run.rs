@@ -163,12 +163,12 @@ impl Run {
                 salt: [7; 16],
                 body_hash: sha2::Sha256::digest(&body).into(),
                 body: Some(body),
-                envelope: json!({}),
+                envelope: json!({ "headers": {} }),
             }),
             attributes: seen.attributes.clone(),
             inferred: seen.inferred,
             lag: Some(Span::from_millis(5)),
-            view: Some(json!({ "body": seen.body, "headers": {} })),
+            view: Some(Arc::new(seen.body.clone())),
         }
     }
 
