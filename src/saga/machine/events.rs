@@ -228,7 +228,7 @@ impl Machine<'_> {
             StepStatus::Compensating | StepStatus::CompensationFailed => {
                 let known = self.sighting(event);
                 let state = self.step(step);
-                state.late = true;
+                state.late |= !known_before;
                 state.event.get_or_insert(known);
             }
             StepStatus::Done => {}

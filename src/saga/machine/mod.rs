@@ -57,7 +57,8 @@ pub struct Outcome {
     /// In sequence; empty for a duplicate and for a due moment at which nothing was due.
     pub entries: Vec<Sealed>,
     pub outbox: Vec<Outgoing>,
-    /// Unsent retries and compensations of this order are not to be sent any more.
+    /// Retries and compensations of this order that were written before and are unsent are not to be sent any more; those of
+    /// `outbox` are.
     pub withdrawn: bool,
     pub attributes_changed: bool,
     /// The order turned back by timeout: what the brake counts (rule 14).

@@ -131,6 +131,7 @@ impl Machine<'_> {
         // What a person releases passes by the brake, and is not counted by it.
         self.turned_by_timeout |= matches!(cause, Cause::TimedOut(_)) && !vouched;
         self.order.life.needs.retain(|need| need.reason == StuckReason::OrderOverdue);
+        self.take_back_retries();
         for step in &mut self.order.steps {
             step.withheld = false;
             // Some of what a counted step needs has come before it could open: that has happened, and no more is expected.
@@ -139,6 +140,18 @@ impl Machine<'_> {
                 step.early = true;
                 step.opened_at.get_or_insert(now);
                 step.closed_at = Some(now);
+            }
+        }
+    }
+
+    /// A retry that is not sent yet could make happen what is about to be undone. It counts as withheld now, and the step waits on.
+    fn take_back_retries(&mut self) {
+        for step in 0..self.order.steps.len() {
+            if self.status_of(step) == StepStatus::Waiting && self.order.steps[step].awaiting.take().is_some() {
+                self.withdrawn = true;
+                if self.order.steps[step].deadline.is_none() {
+                    self.arm_next_retry(step);
+                }
             }
         }
     }
