@@ -250,10 +250,8 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_cursor_is_the_callers_fault_whatever_the_store_calls_it() {
-        for error in [StoreError::BadCursor] {
-            assert_eq!(Problem::from(error).kind, Kind::BadCursor);
-        }
+    fn a_refused_cursor_is_the_callers_fault() {
+        assert_eq!(Problem::from(StoreError::BadCursor).kind, Kind::BadCursor);
         assert_eq!(Problem::from(StoreError::Unavailable(sqlx::Error::PoolTimedOut)).kind, Kind::Unavailable);
     }
 }
