@@ -336,6 +336,7 @@ fn expressions_see_only_what_is_there_by_then() {
             "  x:\n    after: [sure, maybe]\n    done: X\n{within}    compensation:\n      publish: {{ event: P, body: {{ a: {expression} }} }}"
         ))
     };
+    expect(Warning, &[(opening("sure", "«attributes.gift == 1»"), "no attribute `gift`", "under `attributes`")]);
     expect(
         Error,
         &[
@@ -346,7 +347,6 @@ fn expressions_see_only_what_is_there_by_then() {
             (opening("sure", "«steps.other.event.x == 1»"), "`other` need not be done by then", "has(steps.other)"),
             (opening("sure", "«steps.x.event.x == 1»"), "`x` is not done when it opens", ""),
             (opening("sure", "«steps.surre.event.x == 1»"), "no step `surre`", "did you mean `sure`?"),
-            (opening("sure", "«attributes.gift == 1»"), "no attribute `gift`", "under `attributes`"),
             (opening("sure", "«sure.event.x == 1»"), "`sure` is not known here", "`steps.sure.event`"),
             (opening("sure", "«reason == 'x'»"), "`reason` is not known here", "`order_id`"),
             (opening("sure", "«body.x == 1»"), "`body` is not known here", "`steps`"),

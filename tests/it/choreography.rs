@@ -66,13 +66,13 @@ async fn fifty_orders_are_followed_to_the_end_by_an_escrow_that_was_there_before
 /// A queue on Escrow's own exchange, as any service may have one.
 async fn tellings(service: &Service, key: &str) -> lapin::Consumer {
     let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-    let queue = service.channel.queue_declare("".into(), options, FieldTable::default()).await.unwrap();
+    let queue = service.0.channel.queue_declare("".into(), options, FieldTable::default()).await.unwrap();
     let name = queue.name().clone();
     let bind = QueueBindOptions::default();
-    let bound = service.channel.queue_bind(name.clone(), "escrow".into(), key.into(), bind, FieldTable::default());
+    let bound = service.0.channel.queue_bind(name.clone(), "escrow".into(), key.into(), bind, FieldTable::default());
     bound.await.unwrap();
     let consume = lapin::options::BasicConsumeOptions { no_ack: true, ..Default::default() };
-    service.channel.basic_consume(name, "".into(), consume, FieldTable::default()).await.unwrap()
+    service.0.channel.basic_consume(name, "".into(), consume, FieldTable::default()).await.unwrap()
 }
 
 const IMPATIENT: &str = "within: 1s\n    retry: { times: 2, every: 1s, to: original }\n    on_timeout: compensate";

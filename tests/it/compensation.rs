@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::choreography::{Reacting, Service};
 use crate::support::escrow::Escrow;
-use crate::support::{postgres, rabbitmq};
+use crate::support::{postgres, rabbitmq, services};
 
 const DEFINITION: &str = r#"
 saga: order
@@ -28,10 +28,8 @@ async fn a_compensation_nobody_receives_makes_the_order_stuck_and_a_retry_after_
     let url = vhost.url();
     let escrow = Escrow::new(DEFINITION, &postgres::shared().database().await, &url);
     let order = Service::start(&url).await;
-    let fanout = lapin::ExchangeKind::Fanout;
-    let declare =
-        order.channel.exchange_declare("refund_exchange".into(), fanout, Default::default(), Default::default());
-    declare.await.unwrap();
+    let refunds = services::Service::connect(&url).await;
+    refunds.exchange("refund_exchange", lapin::ExchangeKind::Fanout).await;
     escrow.run().await;
     let _payment = Reacting::payment(&url).await;
     escrow.bound().await;
@@ -42,20 +40,8 @@ async fn a_compensation_nobody_receives_makes_the_order_stuck_and_a_retry_after_
     assert_eq!(stuck["stuck"]["step"], "payment");
     assert!(stuck["why"].as_str().unwrap().contains("RefundPayment"), "it says so: {}", stuck["why"]);
 
-    let queue = order.channel.queue_declare(
-        "refunds".into(),
-        lapin::options::QueueDeclareOptions::durable(),
-        Default::default(),
-    );
-    queue.await.unwrap();
-    let bind = order.channel.queue_bind(
-        "refunds".into(),
-        "refund_exchange".into(),
-        "".into(),
-        Default::default(),
-        Default::default(),
-    );
-    bind.await.unwrap();
+    refunds.queue("refunds").await;
+    refunds.bind("refunds", "refund_exchange", "").await;
     let action = json!({"action": "retry", "step": "payment", "reason": "the refund service is bound now"});
     let (status, body) = escrow.post("/v1/sagas/order/orders/7/actions", action).await;
     assert_eq!(status, 202, "{body}");

@@ -97,6 +97,10 @@ const ORDERS: u32 = 3000;
 const PUBLISHERS: u32 = 6;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::await_holding_lock,
+    reason = "the broker belongs to one test at a time, from its beginning to its end"
+)]
 async fn three_thousand_orders_survive_the_death_of_escrow_the_broker_and_the_database() {
     let (broker, _turn) = rabbitmq::rough();
     let database = postgres::Server::dedicated();

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt as _;
-use lapin::options::{
-    BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
-};
+use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
+use lapin::{BasicProperties, Consumer, ExchangeKind};
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+use super::services;
 
 /// The definition of this choreography, with its timing.
 pub fn definition(inventory: &str, notification: &str) -> String {
@@ -63,31 +63,24 @@ steps:
 pub const EXCHANGES: [&str; 4] = ["order_exchange", "payment_exchange", "inventory_exchange", "notification_exchange"];
 
 /// A service: its own connection, its exchange declared as it likes.
-pub struct Service {
-    pub channel: Channel,
-    _connection: Connection,
-}
+pub struct Service(pub services::Service);
 
 impl Service {
     /// Connects and declares all exchanges, as every service does at its start.
     pub async fn start(url: &str) -> Self {
-        let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
-        let channel = connection.create_channel().await.unwrap();
-        let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let service = services::Service::connect(url).await;
         for exchange in EXCHANGES {
-            let declared =
-                channel.exchange_declare(exchange.into(), ExchangeKind::Fanout, durable, FieldTable::default());
-            declared.await.unwrap();
+            service.exchange(exchange, ExchangeKind::Fanout).await;
         }
-        Self { channel, _connection: connection }
+        Self(service)
     }
 
     /// An anonymous exclusive queue on an exchange, consumed without acknowledgements: what comes while nobody listens is missed.
     pub async fn listen(&self, exchange: &str) -> Consumer {
         let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
-        let queue = self.channel.queue_declare("".into(), exclusive, FieldTable::default()).await.unwrap();
+        let queue = self.0.channel.queue_declare("".into(), exclusive, FieldTable::default()).await.unwrap();
         let name = queue.name().clone();
-        let bound = self.channel.queue_bind(
+        let bound = self.0.channel.queue_bind(
             name.clone(),
             exchange.into(),
             "".into(),
@@ -96,16 +89,14 @@ impl Service {
         );
         bound.await.unwrap();
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-        self.channel.basic_consume(name, "".into(), options, FieldTable::default()).await.unwrap()
+        self.0.channel.basic_consume(name, "".into(), options, FieldTable::default()).await.unwrap()
     }
 
     /// Publishes an event about an order.
     pub async fn publish(&self, exchange: &str, event: &str, order_id: &str) {
         let body = json!({"event_type": event, "data": {"order_id": order_id, "customer": "Ada"}}).to_string();
         let properties = BasicProperties::default().with_message_id(Uuid::new_v4().to_string().into());
-        let options = BasicPublishOptions::default();
-        let sent = self.channel.basic_publish(exchange.into(), "".into(), options, body.as_bytes(), properties);
-        let _ = sent.await.unwrap();
+        self.0.send_with(exchange, "", &body, properties).await;
     }
 }
 

@@ -233,10 +233,12 @@ impl Deciding<'_> {
         working.order = outcome.order;
         working.entries.extend(outcome.entries);
         working.attributes_changed |= outcome.attributes_changed;
-        self.changes.outbox.extend(outcome.outbox);
         if outcome.withdrawn {
+            // What an earlier input of this batch asked for is not in the store yet.
+            self.changes.outbox.retain(|row| row.order != *key || !row.content.asks());
             self.changes.withdrawn.push(key.clone());
         }
+        self.changes.outbox.extend(outcome.outbox);
         if outcome.turned_by_timeout {
             *self.changes.turned_by_timeout.entry(key.saga.clone()).or_default() += 1;
             if let Some(left) = self.brakes.get_mut(&key.saga) {

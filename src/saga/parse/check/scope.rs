@@ -77,7 +77,9 @@ impl Reader<'_> {
             let known = self.saga.attributes.iter().map(|(name, _)| name.as_str());
             let hint = hint::did_you_mean(name, known)
                 .unwrap_or_else(|| format!("say under `attributes` where a message has `{name}`"));
-            findings.error(self.mark, format!("there is no attribute `{name}`"), hint);
+            // The language says nothing against it; the order it is looked at for would only be stuck.
+            let message = format!("there is no attribute `{name}`: reading it without `has()` makes the order stuck");
+            findings.warning(self.mark, message, hint);
         }
     }
 
