@@ -207,7 +207,7 @@ pub async fn get_saga(
 #[utoipa::path(get, path = "/v1/sagas/{saga}/stats", tag = "sagas",
     params(
         ("saga" = String, Path),
-        ("window" = Option<String>, Query, description = "Percentiles are kept over seven days; the answer says what it used"),
+        ("window" = Option<String>, Query, description = "How far back, like 1h; seven days when left out"),
     ),
     responses(
         (status = 200, description = "The statistics", body = SagaStats),
@@ -218,10 +218,10 @@ pub async fn get_saga_stats(
     uri: Uri,
     Path(name): Path<String>,
 ) -> Result<Json<SagaStats>, Problem> {
-    Params::read(&uri, &["window"], None)?.span("window")?;
+    let window = Params::read(&uri, &["window"], None)?.span("window")?;
     let catalog = state.desk.catalog();
     let saga = known_saga(&catalog, &name)?;
-    let stats = state.query.stats(name.clone()).await?;
+    let stats = state.query.stats(name.clone(), window).await?;
     let counts = state.query.count_by_status().await?;
     let mut steps = Vec::with_capacity(saga.steps.len());
     for step in &saga.steps {
@@ -242,7 +242,7 @@ pub async fn get_saga_stats(
     }
     Ok(Json(SagaStats {
         version: saga.version,
-        window: STATS_WINDOW.to_string(),
+        window: window.unwrap_or(STATS_WINDOW).to_string(),
         orders: by_status(&counts, &name),
         steps,
         as_of: view::time(state.desk.watermark(&name)),

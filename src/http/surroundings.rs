@@ -34,7 +34,7 @@ impl Surroundings {
         let mut watermarks = BTreeMap::new();
         for saga in sagas {
             watermarks.insert(saga.clone(), state.desk.watermark(&saga));
-            stats.insert(saga.clone(), query.stats(saga).await?);
+            stats.insert(saga.clone(), query.stats(saga, None).await?);
         }
         Ok(Self {
             catalog: state.desk.catalog(),

@@ -46,14 +46,31 @@ struct Steps {
 
 /// See [`super::Store::refresh_stats`].
 pub async fn refresh_stats(session: &mut dyn Session, since: Moment) -> Result<(), Failure> {
-    let now = now(session).await?;
-    let since = since.max(now - WINDOW);
-    let branches: Vec<_> = known_sagas(session)
-        .await?
-        .into_iter()
+    let since = since.max(now(session).await? - WINDOW);
+    let sagas = known_sagas(session).await?;
+    let stats = measure(session, &sagas, since).await?;
+    session.execute(sql!("delete_stats"), Vec::new()).await?;
+    if !stats.is_empty() {
+        let rows: Rows = columns!(stats;
+            Text(|it| it.saga.clone()),
+            Int(|it| i64::from(it.version)),
+            Text(|it| it.step.clone()),
+            Int(|it| int(it.samples)),
+            Int(|it| it.p50.0),
+            Int(|it| it.p95.0),
+            Int(|it| it.p99.0));
+        session.execute(sql!("insert_stats"), vec![Bind::Rows(rows)]).await?;
+    }
+    Ok(())
+}
+
+/// How long the steps took that closed since `since`, where there are enough of them.
+async fn measure(session: &mut dyn Session, sagas: &[String], since: Moment) -> Result<Vec<StepStats>, Failure> {
+    let branches: Vec<_> = sagas
+        .iter()
         .flat_map(|saga| crate::saga::order::Status::ALL.map(|status| (saga.clone(), status.word().to_owned())))
         .collect();
-    let mut samples: BTreeMap<(String, i64, String), Vec<i64>> = BTreeMap::new();
+    let mut samples: BTreeMap<(String, u32, String), Vec<i64>> = BTreeMap::new();
     // One branch at a time: what is read at once stays small.
     for branch in branches {
         let branch = [branch];
@@ -63,39 +80,27 @@ pub async fn refresh_stats(session: &mut dyn Session, since: Moment) -> Result<(
             collect(&row, since, &mut samples)?;
         }
     }
-    let mut stats = Vec::new();
-    for ((saga, version, step), mut spans) in samples {
-        if spans.len() >= SAMPLES_MIN {
+    let enough = samples.into_iter().filter(|(_, spans)| spans.len() >= SAMPLES_MIN);
+    Ok(enough
+        .map(|((saga, version, step), mut spans)| {
             spans.sort_unstable();
-            stats.push((saga, version, step, spans));
-        }
-    }
-    session.execute(sql!("delete_stats"), Vec::new()).await?;
-    if !stats.is_empty() {
-        let rows: Rows = columns!(stats;
-            Text(|it| it.0.clone()),
-            Int(|it| it.1),
-            Text(|it| it.2.clone()),
-            Int(|it| int(it.3.len() as u64)),
-            Int(|it| percentile(&it.3, 50)),
-            Int(|it| percentile(&it.3, 95)),
-            Int(|it| percentile(&it.3, 99)));
-        session.execute(sql!("insert_stats"), vec![Bind::Rows(rows)]).await?;
-    }
-    Ok(())
+            let [p50, p95, p99] = [50, 95, 99].map(|percent| percentile(&spans, percent));
+            StepStats { saga, version, step, samples: spans.len() as u64, p50, p95, p99 }
+        })
+        .collect())
 }
 
 fn collect(
     row: &Row,
     since: Moment,
-    samples: &mut BTreeMap<(String, i64, String), Vec<i64>>,
+    samples: &mut BTreeMap<(String, u32, String), Vec<i64>>,
 ) -> Result<(), StoreError> {
     // An order that cannot be read is told elsewhere; it must not keep the statistics of all others.
     let Ok(Steps { steps }) = rows::from_json("state", row.get::<&str>("state")?) else { return Ok(()) };
     let names: Vec<String> = rows::from_json("names", row.get::<&str>("names")?)?;
     for (step, name) in steps.iter().zip(names) {
         if let Some(took) = usual(step, since) {
-            samples.entry((row.get("saga")?, row.get("version")?, name)).or_default().push(took.0);
+            samples.entry((row.get("saga")?, rows::number(row, "version")?, name)).or_default().push(took.0);
         }
     }
     Ok(())
@@ -115,13 +120,18 @@ fn usual(step: &StepState, since: Moment) -> Option<Span> {
 }
 
 /// The nearest rank: the least value that at least `percent` of all do not exceed.
-fn percentile(sorted: &[i64], percent: usize) -> i64 {
+fn percentile(sorted: &[i64], percent: usize) -> Span {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().unwrap_or_default()
+    Span(sorted.get(rank - 1).copied().unwrap_or_default())
 }
 
 /// See [`super::Query::stats`].
-pub async fn stats(session: &mut dyn Session, saga: &str) -> Result<Vec<StepStats>, Failure> {
+pub async fn stats(session: &mut dyn Session, it: &(String, Option<Span>)) -> Result<Vec<StepStats>, Failure> {
+    let (saga, window) = it;
+    if let Some(window) = window {
+        let since = now(session).await? - *window;
+        return measure(session, std::slice::from_ref(saga), since).await;
+    }
     let read = |row: &Row| {
         Ok(StepStats {
             saga: row.get("saga")?,
@@ -133,7 +143,7 @@ pub async fn stats(session: &mut dyn Session, saga: &str) -> Result<Vec<StepStat
             p99: rows::span(row, "p99")?,
         })
     };
-    session.fetch(sql!("stats"), vec![Bind::Text(saga.to_owned())]).await?.iter().map(read).collect()
+    session.fetch(sql!("stats"), vec![Bind::Text(saga.clone())]).await?.iter().map(read).collect()
 }
 
 /// The database's clock.
@@ -150,7 +160,7 @@ mod tests {
     #[test]
     fn percentiles_are_values_that_were_measured() {
         let hundred: Vec<i64> = (1..=100).collect();
-        assert_eq!([50, 95, 99].map(|percent| percentile(&hundred, percent)), [50, 95, 99]);
-        assert_eq!([50, 95, 99].map(|percent| percentile(&[7], percent)), [7, 7, 7]);
+        assert_eq!([50, 95, 99].map(|percent| percentile(&hundred, percent).0), [50, 95, 99]);
+        assert_eq!([50, 95, 99].map(|percent| percentile(&[7], percent).0), [7, 7, 7]);
     }
 }

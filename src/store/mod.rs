@@ -240,8 +240,9 @@ pub trait Query: Send + Sync {
     /// All bindings of a tap.
     fn bindings(&self, tap: String) -> BoxFuture<'_, Result<Vec<BindingRow>, StoreError>>;
 
-    /// The statistics last made by [`Store::refresh_stats`].
-    fn stats(&self, saga: String) -> BoxFuture<'_, Result<Vec<StepStats>, StoreError>>;
+    /// How long the steps of a saga take: over the last `window`, measured now from the newest orders; without one, as last
+    /// made by [`Store::refresh_stats`].
+    fn stats(&self, saga: String, window: Option<Span>) -> BoxFuture<'_, Result<Vec<StepStats>, StoreError>>;
 
     /// How much waits in the outbox and since when.
     fn outbox_backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreError>>;

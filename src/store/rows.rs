@@ -78,15 +78,14 @@ fn waiting_since(order: &Order, step: usize) -> Option<Moment> {
         TurnPhase::Due(_) | TurnPhase::Withheld => None,
     });
     match step.status {
-        StepStatus::Compensating => turned.or(step.undo.confirmed_at),
+        StepStatus::Compensating | StepStatus::CompensationFailed => turned.or(step.undo.confirmed_at),
         StepStatus::Pending
         | StepStatus::Waiting
         | StepStatus::Done
         | StepStatus::Failed
         | StepStatus::TimedOut
         | StepStatus::Skipped
-        | StepStatus::Compensated
-        | StepStatus::CompensationFailed => step.opened_at,
+        | StepStatus::Compensated => step.opened_at,
     }
 }
 

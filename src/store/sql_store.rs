@@ -176,8 +176,8 @@ impl Query for SqlStore {
         self.run(Access::Read, tap, |session, tap| Box::pin(catalog::bindings(session, tap)))
     }
 
-    fn stats(&self, saga: String) -> Answer<'_, Vec<StepStats>> {
-        self.run(Access::Read, saga, |session, saga| Box::pin(housekeeping::stats(session, saga)))
+    fn stats(&self, saga: String, window: Option<Span>) -> Answer<'_, Vec<StepStats>> {
+        self.run(Access::Read, (saga, window), |session, it| Box::pin(housekeeping::stats(session, it)))
     }
 
     fn outbox_backlog(&self) -> Answer<'_, Backlog> {

@@ -165,7 +165,11 @@ impl Query for FakeStore {
         self.answer(Vec::new)
     }
 
-    fn stats(&self, saga: String) -> BoxFuture<'_, Result<Vec<StepStats>, StoreError>> {
+    fn stats(
+        &self,
+        saga: String,
+        _: Option<crate::saga::time::Span>,
+    ) -> BoxFuture<'_, Result<Vec<StepStats>, StoreError>> {
         self.answer(|| self.stats.iter().filter(|it| it.saga == saga).cloned().collect())
     }
 

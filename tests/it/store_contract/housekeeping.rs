@@ -84,12 +84,14 @@ pub async fn statistics_count_only_steps_that_went_as_usual(bed: Bed) {
     })
     .await;
     store.refresh_stats(Moment(0)).await.unwrap();
-    let stats = store.stats("order".to_owned()).await.unwrap();
+    let stats = store.stats("order".to_owned(), None).await.unwrap();
     let shown: Vec<_> = stats.iter().map(|it| (it.version, it.step.as_str(), it.samples)).collect();
     assert_eq!(shown, [(1, "payment", 100)]);
     let [only] = &stats[..] else { panic!("{stats:?}") };
     assert_eq!((only.p50, only.p95, only.p99), (Span::from_secs(50), Span::from_secs(95), Span::from_secs(99)));
     let later = store.now().await.unwrap() + Span::from_secs(1);
     store.refresh_stats(later).await.unwrap();
-    assert!(store.stats("order".to_owned()).await.unwrap().is_empty(), "replaced, not added to");
+    assert!(store.stats("order".to_owned(), None).await.unwrap().is_empty(), "replaced, not added to");
+    let measured = store.stats("order".to_owned(), Some(Span::from_secs(3_600))).await.unwrap();
+    assert_eq!(measured.iter().map(|it| it.samples).collect::<Vec<_>>(), [100], "over a window, measured at once");
 }
