@@ -27,3 +27,5 @@ pub mod http;
 pub mod telemetry;
 
 pub mod app;
+
+pub mod demo;

@@ -7,6 +7,7 @@
 //! ```
 
 mod desk;
+pub mod embedded;
 mod files;
 
 use std::net::{SocketAddr, TcpListener};
@@ -218,7 +219,8 @@ fn api_state(
     ApiState::new(query, Arc::new(desk), Arc::clone(&escrow.metrics), shutdown.child_token())
 }
 
-async fn wait_for_signal() {
+/// Resolves on SIGTERM or SIGINT.
+pub async fn wait_for_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         tracing::error!("no signals on this system: stop it by killing it");
