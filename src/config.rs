@@ -25,13 +25,16 @@ pub struct ServeConfig {
 pub struct DemoConfig {
     /// `None`: until it is stopped.
     pub run_for: Option<Duration>,
-    pub listen: SocketAddr,
-    /// Orders placed a second.
+    /// Where the API listens. `None`: the usual port, or any free one if that is taken.
+    pub listen: Option<SocketAddr>,
+    /// Orders placed a second; more than 0.
     pub rate: f64,
-    /// The same seed places the same orders and the same faults; `None` takes a new one.
-    pub seed: Option<u64>,
-    /// `None`: an in-process bus.
+    /// The same seed places the same orders, and the same things go wrong with them.
+    pub seed: u64,
+    /// `None`: a bus in memory.
     pub amqp_url: Option<String>,
+    /// Without an Escrow of its own; needs a broker.
+    pub services_only: bool,
 }
 
 /// `escrow migrate`.

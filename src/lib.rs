@@ -29,4 +29,5 @@ pub mod telemetry;
 pub mod app;
 pub mod cli;
 pub mod config;
+
 pub mod demo;

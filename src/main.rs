@@ -1,19 +1,50 @@
 //! `escrow`: arguments → logging → the command → exit code.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use escrow::cli::start::Start;
+use escrow::config::{DemoConfig, MigrateConfig, ServeConfig};
+use escrow::store::{self, Store};
+use futures_util::future::BoxFuture;
 
 fn main() -> ExitCode {
     let cli = match escrow::cli::parse() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    escrow::telemetry::start_logging();
+    escrow::telemetry::start_logging(cli.log_level());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(escrow::cli::run(cli, &escrow::app::Program)),
+        Ok(runtime) => runtime.block_on(escrow::cli::run(cli, &Program)),
         Err(error) => {
             tracing::error!(%error, "the runtime cannot start");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What the command line hands over to the whole program.
+struct Program;
+
+impl Start for Program {
+    fn serve(&self, config: ServeConfig) -> BoxFuture<'_, anyhow::Result<()>> {
+        Box::pin(escrow::app::serve(config))
+    }
+
+    fn demo(&self, config: DemoConfig) -> BoxFuture<'_, anyhow::Result<()>> {
+        Box::pin(escrow::demo::run(config))
+    }
+
+    fn migrate(&self, config: MigrateConfig) -> BoxFuture<'_, anyhow::Result<()>> {
+        Box::pin(async move {
+            let version = store::migrate(&config.database_url).await?;
+            tracing::info!(version, "the database is up to date");
+            Ok(())
+        })
+    }
+
+    fn open(&self, database_url: String) -> BoxFuture<'_, anyhow::Result<Arc<dyn Store>>> {
+        Box::pin(async move { Ok(store::connect(&database_url).await?) })
     }
 }

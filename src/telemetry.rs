@@ -19,13 +19,14 @@ use crate::saga::order::Status;
 use crate::saga::time::Moment;
 use crate::store::{Backlog, StatusCount};
 
-/// What is logged when `RUST_LOG` says nothing. The AMQP client logs errors its supervisor already tells.
-const LOG_DEFAULT: &str = "info,lapin=off,sqlx::postgres::notice=warn";
+/// What of the libraries is logged when `RUST_LOG` says nothing. The AMQP client logs errors its supervisor already tells, the
+/// scheduler what only its authors need.
+const LIBRARIES: &str = "lapin=off,tokio_cron_scheduler=warn,sqlx::postgres::notice=warn";
 
-/// Starts logging. Later calls change nothing.
-pub fn start_logging() {
+/// Starts logging at `level` where `RUST_LOG` says nothing. Later calls change nothing.
+pub fn start_logging(level: &str) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("{level},{LIBRARIES}")));
     let format = std::env::var("ESCROW_LOG").unwrap_or_default();
     let is_json = format == "json" || (format != "human" && !std::io::stderr().is_terminal());
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

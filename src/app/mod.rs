@@ -7,8 +7,8 @@
 //! ```
 
 mod desk;
+pub mod embedded;
 mod files;
-mod program;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -36,7 +36,6 @@ use crate::worker::watermark::{Accepting, Pulse, Watermarks};
 use crate::worker::{Escrow, Worker, drive, housekeeping};
 
 pub use files::read_definitions;
-pub use program::Program;
 
 /// A batch of a thousand is read from the backlog at once: more gives little and makes every lock longer.
 const TAP: rabbitmq::Options = rabbitmq::Options {
@@ -211,7 +210,8 @@ fn api_state(
     ApiState::new(query, Arc::new(desk), Arc::clone(&escrow.metrics), shutdown.child_token())
 }
 
-async fn wait_for_signal() {
+/// Resolves on SIGTERM or SIGINT.
+pub async fn wait_for_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         tracing::error!("no signals on this system: stop it by killing it");

@@ -16,6 +16,7 @@ mod canary;
 pub mod http;
 pub mod memory;
 pub mod rabbitmq;
+pub mod services;
 
 use std::collections::BTreeMap;
 

@@ -20,6 +20,16 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// What is logged where `RUST_LOG` says nothing: beside what a command shows of itself, only what goes wrong.
+    pub fn log_level(&self) -> &'static str {
+        match self.command {
+            Command::Serve(_) | Command::Migrate(_) => "info",
+            _ => "warn",
+        }
+    }
+}
+
 /// How answers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -123,18 +133,21 @@ pub struct DemoArgs {
     /// End after this time, like 30s
     #[arg(long = "for", value_parser = duration)]
     run_for: Option<Duration>,
-    /// Where to serve the API
-    #[arg(long, env = "ESCROW_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
-    listen: SocketAddr,
+    /// Where to serve the API; left out: 127.0.0.1:8080, or a free port if that one is taken
+    #[arg(long, env = "ESCROW_LISTEN", value_parser = address)]
+    listen: Option<SocketAddr>,
     /// Orders placed a second
     #[arg(long, default_value_t = 3.0, value_parser = rate)]
     rate: f64,
     /// The same seed gives the same orders and faults
-    #[arg(long)]
-    seed: Option<u64>,
+    #[arg(long, default_value_t = 4711)]
+    seed: u64,
     /// Run the services over this broker instead of in-process
     #[arg(long, env = "AMQP_URL", hide_env_values = true)]
     amqp_url: Option<String>,
+    /// Run the services alone, beside an Escrow of its own process
+    #[arg(long, requires = "amqp_url")]
+    services_only: bool,
 }
 
 impl DemoArgs {
@@ -145,6 +158,7 @@ impl DemoArgs {
             rate: self.rate,
             seed: self.seed,
             amqp_url: self.amqp_url.filter(|url| !url.is_empty()),
+            services_only: self.services_only,
         }
     }
 }

@@ -113,7 +113,7 @@ fn flags_become_plain_configuration() {
     let words = "escrow demo --for 30s --rate 2.5 --seed 7";
     let Command::Demo(args) = Cli::try_parse_from(words.split(' ')).unwrap().command else { panic!("demo") };
     let config = args.into_config();
-    assert_eq!((config.run_for, config.seed), (Some(Duration::from_secs(30)), Some(7)));
+    assert_eq!((config.run_for, config.seed), (Some(Duration::from_secs(30)), 7));
     assert!((config.rate - 2.5).abs() < f64::EPSILON);
 }
 

@@ -10,6 +10,7 @@
 //! meanwhile is missed). Nothing is kept beyond the process, nothing is bounded, and nothing ever waits but for messages.
 
 mod queue;
+mod services;
 mod subscription;
 mod tap;
 mod topic;
@@ -21,6 +22,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
 use self::queue::Queue;
+pub use self::services::MemoryServices;
 pub use self::subscription::{Received, Subscription};
 pub use self::tap::MemoryTap;
 use super::{BusError, Delivery, Envelope, Publication, Published, Sink, Target, canary};

@@ -20,6 +20,7 @@ mod look;
 pub mod names;
 mod publisher;
 mod queues;
+mod services;
 mod source;
 mod tap;
 mod topology;
@@ -31,6 +32,7 @@ use lapin::uri::AMQPUri;
 use super::BusError;
 pub use convert::TYPES;
 pub use publisher::RabbitSink;
+pub use services::RabbitServices;
 pub use tap::RabbitTap;
 pub use topology::Bound;
 
