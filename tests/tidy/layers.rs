@@ -36,7 +36,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     // A program of its own around a whole Escrow.
     ("demo", &["saga", "store", "bus", "telemetry", "config", "worker::definitions", "app"]),
     ("app", &["saga", "wire", "store", "bus", "clock", "telemetry", "config", "worker", "http"]),
-    ("main", &["app", "cli", "config", "telemetry", "demo"]),
+    ("main", &["app", "cli", "config", "telemetry", "demo", "store"]),
     ("lib", &[]),
 ];
 
