@@ -25,6 +25,8 @@ impl Cli {
     pub fn log_level(&self) -> &'static str {
         match self.command {
             Command::Serve(_) | Command::Migrate(_) => "info",
+            // A line would tear the picture, and the demo's own definition needs no warnings.
+            Command::Demo(ref args) if !args.services_only => "error",
             _ => "warn",
         }
     }

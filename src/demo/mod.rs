@@ -69,6 +69,9 @@ pub async fn run(settings: DemoConfig) -> anyhow::Result<()> {
     screen.clear();
     if let Ok(snapshot) = &ended {
         screen.say(&summary::closing(snapshot));
+        if settings.amqp_url.is_some() {
+            screen.say(&[Line(vec![(Tone::Dim, stage::LEFT_BEHIND.to_owned())])]);
+        }
     }
     stage.clear().await;
     ended.map(drop)
@@ -118,26 +121,29 @@ async fn services_only(settings: &DemoConfig, timing: Timing) -> anyhow::Result<
             biased;
             () = &mut signal => break,
             () = &mut end => break,
-            _ = ticks.tick() => {
-                let down = matches!(company.inventory(), faults::Inventory::Down { .. });
-                let inventory = if down { "down" } else { "up" };
-                let text = format!("{} orders placed, inventory is {inventory}", company.placed());
-                screen.say(&[Line(vec![(Tone::Plain, text)])]);
-            }
+            _ = ticks.tick() => screen.say(&[at_work(&company)]),
         }
     }
     company.close().await;
+    screen.say(&[at_work(&company)]);
     Ok(())
+}
+
+fn at_work(company: &Company) -> Line {
+    let inventory = match company.inventory() {
+        faults::Inventory::Up(_) => "up",
+        faults::Inventory::Down { .. } => "down",
+    };
+    Line(vec![(Tone::Plain, format!("{} orders placed, inventory is {inventory}", company.placed()))])
 }
 
 fn opening(settings: &DemoConfig) -> Vec<Line> {
     let plain = |text: &str| Line(vec![(Tone::Plain, text.to_owned())]);
     let mut lines = vec![
         Line::default(),
-        plain(
-            "Four services take orders over a bus, and things go wrong on purpose. Escrow listens to what they publish",
-        ),
-        plain("anyway. When an answer does not come, it asks again; when that does not help, it has the order undone."),
+        plain("Four services take orders over a bus, and things go wrong on purpose."),
+        plain("Escrow listens to what they publish anyway. When an answer does not come, it"),
+        plain("asks again; when that does not help, it has undone what had happened."),
     ];
     if settings.amqp_url.is_some() {
         lines.push(Line(vec![(Tone::Dim, "Waiting for the broker …".to_owned())]));

@@ -25,6 +25,9 @@ use crate::worker::definitions;
 
 /// Names the tap: a demo on a broker is never another Escrow's replica.
 const NAME: &str = "demo";
+/// A queue is not deleted by itself: what waits in it may be somebody's only copy.
+pub const LEFT_BEHIND: &str =
+    "  The queues escrow.tap.demo and escrow.lost.demo stay on the broker; delete them when you need them no more.";
 /// Where the API listens when nothing is said, if it is free.
 const USUAL_PORT: u16 = 8080;
 /// Bodies up to this size are kept; the services' are far smaller.
