@@ -17,6 +17,7 @@ pub mod http;
 pub mod memory;
 pub mod rabbitmq;
 pub mod services;
+pub mod topic;
 
 use std::collections::BTreeMap;
 

@@ -13,7 +13,6 @@ mod queue;
 mod services;
 mod subscription;
 mod tap;
-mod topic;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +24,7 @@ use self::queue::Queue;
 pub use self::services::MemoryServices;
 pub use self::subscription::{Received, Subscription};
 pub use self::tap::MemoryTap;
+use super::topic;
 use super::{BusError, Delivery, Envelope, Publication, Published, Sink, Target, canary};
 use crate::saga::outgoing;
 
