@@ -23,6 +23,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
             "bus::Envelope",
             "bus::Publication",
             "bus::Target",
+            "bus::topic",
             "store::StoredPayload",
             "store::Claimed",
         ],
