@@ -290,8 +290,14 @@ fn blame(facts: &Facts<'_>) -> String {
 /// What a person can do (rule 15).
 fn remedy(facts: &Facts<'_>, need: &Need) -> &'static str {
     let has_turned = facts.order.has_turned();
+    // Without a `retry` in the definition nobody knows where its message should go.
+    let can_retry = need.step.is_some_and(|step| facts.step(step).retry.is_some());
     match need.reason {
         StuckReason::TimedOut if has_turned => "`skip` goes on without it, `close` ends the order as it is",
+        StuckReason::TimedOut if !can_retry => {
+            "`extend` waits longer, `skip` goes on without it, `compensate` turns the order back"
+        }
+        StuckReason::Failed if !can_retry => "`skip` goes on without it, `compensate` turns the order back",
         StuckReason::TimedOut => {
             "`retry` sends its message again, `extend` waits longer, `skip` goes on without it, `compensate` turns the order back"
         }

@@ -42,7 +42,7 @@ async fn statistics_need_thirty_samples() {
     let stats = api.get("/v1/sagas/order/stats?window=1h").await.json();
     assert_eq!(stats["steps"][PAYMENT]["p50"], 1.2);
     assert_eq!((&stats["steps"][INVENTORY]["samples"], &stats["steps"][INVENTORY]["p50"]), (&json!(29), &Value::Null));
-    assert_eq!((&stats["window"], &stats["orders"]), (&json!("7d"), &json!({"running": 3})));
+    assert_eq!((&stats["window"], &stats["orders"]), (&json!("1h"), &json!({"running": 3})));
     assert!(api.get("/v1/sagas/order/stats?window=x").await.problem(400).contains("duration"));
     assert_eq!(api.get("/v1/sagas/nothing/stats").await.status, 404);
 }
