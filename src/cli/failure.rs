@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::store::StoreError;
+
 pub const FAILURE: u8 = 1;
 pub const USAGE: u8 = 2;
 pub const NOT_FOUND: u8 = 3;
@@ -62,6 +64,9 @@ impl Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::new(FAILURE, "failed", format!("{error:#}"))
+        // A database that is away is another failure than one that is wrong: whoever starts Escrow may try again.
+        let is_away = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Unavailable(_))));
+        let exit = if is_away { UNAVAILABLE } else { FAILURE };
+        Self::new(exit, "failed", crate::worker::chain_of(error.as_ref()))
     }
 }

@@ -92,7 +92,9 @@ impl Output {
     pub fn failure(self, failure: &Failure) {
         match self.format {
             Format::Table => {
-                eprintln!("error: {}", plain(&failure.message));
+                // Lines are ours (findings have several); what stands in them may be anybody's.
+                let lines: Vec<String> = failure.message.lines().map(plain).collect();
+                eprintln!("error: {}", lines.join("\n"));
                 for fault in failure.details.as_array().into_iter().flatten().skip(1) {
                     eprintln!("  {}: {}", plain(&at(fault, "/pointer")), plain(&at(fault, "/detail")));
                 }

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Saga;
-use crate::saga::parse::{Finding, parse};
+use crate::saga::parse::{Finding, Ink, parse};
 use crate::store::{DefinitionRow, NewDefinition, Store, StoreError};
 
 use super::{Escrow, Ran, Worker, WorkerError};
@@ -23,7 +23,7 @@ const REFRESH_EVERY: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 pub enum DefinitionError {
     /// Mistakes in files, with the text of each file that has some.
-    #[error("the definitions have mistakes")]
+    #[error("the definitions have mistakes\n{}", shown(.0))]
     Mistakes(Vec<(String, Vec<Finding>)>),
     #[error(
         "{file}: saga {saga} version {version} is stored with another meaning; give the changed definition a higher version"
@@ -33,6 +33,12 @@ pub enum DefinitionError {
     Stored { saga: String, version: u32, why: String },
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn shown(mistakes: &[(String, Vec<Finding>)]) -> String {
+    let findings =
+        mistakes.iter().flat_map(|(text, findings)| findings.iter().map(move |it| it.render(text, Ink::Plain)));
+    findings.collect::<Vec<_>>().join("\n")
 }
 
 /// Parses files, all mistakes of all of them at once.
