@@ -12,7 +12,7 @@ use crate::saga::batch::{
 use crate::saga::definition::Saga;
 use crate::saga::input::{Command, Event, Input, Misfit};
 use crate::saga::machine::{self, ResultOf, StoredEvents};
-use crate::saga::order::{Circumstances, Digest, DoubtKind, Order, OrderKey};
+use crate::saga::order::{Circumstances, Digest, Doubt, DoubtKind, Order, OrderKey};
 use crate::saga::time::Moment;
 
 /// One run over a batch.
@@ -25,6 +25,8 @@ pub(super) struct Deciding<'a> {
     last_batch: VecDeque<Digest>,
     this_batch: Vec<Digest>,
     brakes: BTreeMap<String, u32>,
+    /// Those stored, and those this batch found so far.
+    doubts: Vec<Doubt>,
     changes: Changes,
 }
 
@@ -55,6 +57,7 @@ impl<'a> Deciding<'a> {
             last_batch,
             this_batch: before,
             brakes: plan.brakes.clone(),
+            doubts: loaded.doubts.clone(),
             changes: Changes { idempotency_key: plan.idempotency_key.clone(), ..Changes::default() },
         }
     }
@@ -81,14 +84,14 @@ impl Deciding<'_> {
             }
             Work::Command(key, command) => self.command(key, command),
             Work::Resolved(resolved) => self.changes.resolved.push(resolved.clone()),
-            Work::Doubt(doubt) => self.changes.doubts.push(doubt.clone()),
+            Work::Doubt(doubt) => self.doubt(doubt.clone()),
         }
     }
 
     fn unreadable(&mut self, Unread { message, doubt }: &Unread) {
         self.changes.tally.quarantined += 1;
         if *doubt {
-            self.changes.doubts.push(NewDoubt {
+            self.doubt(NewDoubt {
                 kind: DoubtKind::Quarantine,
                 saga: message.saga.clone(),
                 from: self.loaded.now,
@@ -100,6 +103,13 @@ impl Deciding<'_> {
             });
         }
         self.changes.quarantined.push((**message).clone());
+    }
+
+    /// Holds from the next input on, as if the batch ended here.
+    fn doubt(&mut self, doubt: NewDoubt) {
+        let NewDoubt { kind, saga, from, to, event, order_id, detail: _, quarantined: _ } = doubt.clone();
+        self.doubts.push(Doubt { id: 0, kind, saga, from, to, event, order_id });
+        self.changes.doubts.push(doubt);
     }
 
     /// Rule 2: without an id, a message is a duplicate only if the broker says so and the tap's last batch held it.
@@ -231,7 +241,7 @@ impl Deciding<'_> {
             now,
             mode: self.loaded.modes.get(&key.saga).copied().unwrap_or(saga.mode),
             braked: self.brakes.get(&key.saga) == Some(&0),
-            doubts: &self.loaded.doubts,
+            doubts: &self.doubts,
         };
         let first = working.order.sequence + 1;
         let outcome = machine::apply(saga, working.order.clone(), &mut working.stored, input, &circumstances)?;
