@@ -46,7 +46,10 @@ impl RunningDesk {
         let consuming = self.tap.as_ref().is_none_or(|tap| tap.health().consuming);
         let watermark = known.and_then(|known| known.by_saga.get(saga).copied());
         let view = match (known, &self.tap) {
-            (Some(known), Some(_)) => self.escrow.sight.view(known.now, consuming),
+            (Some(known), Some(_)) => {
+                let stored = known.tap.as_ref().and_then(|tap| tap.watermark);
+                self.escrow.sight.view(known.now, consuming, stored)
+            }
             (Some(_) | None, _) => View::Clear,
         };
         let sight = match view {

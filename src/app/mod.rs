@@ -28,9 +28,10 @@ use crate::telemetry::Metrics;
 use crate::worker::commands::Commands;
 use crate::worker::deadlines::Deadlines;
 use crate::worker::definitions::{self, Definitions};
+use crate::worker::doubts::Doubts;
 use crate::worker::gauges::Gauges;
 use crate::worker::ingest::Ingest;
-use crate::worker::looks::Looks;
+use crate::worker::looks::{self, Looks};
 use crate::worker::relay::Relay;
 use crate::worker::watermark::{Accepting, Pulse, Watermarks};
 use crate::worker::{Escrow, Worker, drive, housekeeping};
@@ -111,6 +112,9 @@ pub async fn start(parts: Parts) -> anyhow::Result<Running> {
     let metrics = Arc::new(Metrics::new());
     let escrow = Arc::new(Escrow::new(store, Arc::new(catalog), Arc::clone(&metrics)));
     let watermarks = Arc::new(Watermarks::new(bus.as_ref().map(|bus| bus.tap.name().to_owned())));
+    if let Some(bus) = &bus {
+        looks::hold_unbound(&escrow, bus.tap.name()).await?;
+    }
     watermarks.load_over_http(&escrow).await?;
     let (http_source, door) = http_bus::channel();
     let shutdown = CancellationToken::new();
@@ -184,7 +188,8 @@ fn workers(escrow: &Arc<Escrow>, watermarks: &Arc<Watermarks>, bus: Option<&Bus>
         Box::new(Pulse::new(shared(), tap())),
         Box::new(Deadlines::new(shared(), Arc::clone(watermarks))),
         Box::new(Relay::new(shared(), bus.map(|bus| Arc::clone(&bus.sink)))),
-        Box::new(Accepting::new(shared())),
+        Box::new(Accepting::new(shared(), Arc::clone(watermarks))),
+        Box::new(Doubts::new(shared())),
         Box::new(Definitions::new(shared())),
         Box::new(Gauges::new(shared(), Arc::clone(watermarks), tap())),
     ];

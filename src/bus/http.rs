@@ -76,7 +76,7 @@ impl HttpSource {
                 next = self.receiver.try_recv().ok();
             }
         }
-        Ok(Batch { tap: None, items, lag: None, receipt: Box::new(HttpReceipt { waiting }) })
+        Ok(Batch { tap: None, items, lag: None, is_fresh: true, receipt: Box::new(HttpReceipt { waiting }) })
     }
 }
 

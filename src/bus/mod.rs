@@ -111,6 +111,9 @@ pub struct Batch {
     pub items: Vec<Item>,
     /// How far behind the tap was when the batch was taken, by its last canary.
     pub lag: Option<Span>,
+    /// Something in it is delivered for the first time, as far as the bus says. What was given back comes before that, so nothing
+    /// of an earlier batch can come after.
+    pub is_fresh: bool,
     pub receipt: Box<dyn Receipt>,
 }
 

@@ -120,7 +120,8 @@ pub fn rehearse(saga: Saga, events: Vec<(Moment, Delivery)>, for_long: Span) -> 
         stage.fire_until(at - Span(1));
         let salt = (number as u128).to_be_bytes();
         let catalog = Arc::clone(&stage.catalog);
-        let work = readings.read(&catalog, &Sight::default(), &delivery, salt, Some(Span(0)));
+        let read = readings.read(&catalog, &Sight::default(), &delivery, salt, Some(Span(0)));
+        let work: Vec<Work> = read.into_iter().map(Work::Delivered).collect();
         if work.is_empty() {
             stage.rehearsal.ignored += 1;
         }
@@ -156,6 +157,7 @@ impl Stage {
             tap: None,
             token: None,
             idempotency_key: None,
+            needs_versions: false,
             read_stored: wire::stored_event,
         };
         let loaded = Loaded {

@@ -17,7 +17,7 @@ use super::input::{Misfit, Payload, Verdict};
 use super::journal::Entry;
 use super::order::{Digest, Doubt, DoubtKind, Order, OrderKey};
 use super::outgoing::Outgoing;
-use super::time::Moment;
+use super::time::{Moment, Span};
 
 /// What to load and lock.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +79,10 @@ pub struct Changes {
     pub answers: Vec<Result<u64, Misfit>>,
     /// Orders turned back by timeout, by saga: what the brake counts.
     pub turned_by_timeout: BTreeMap<String, u32>,
+    /// Nothing was decided: an order is on this version, which the catalog does not have.
+    pub unknown_version: Option<(String, u32)>,
+    /// For each order a deadline fired of, how long after.
+    pub fire_delays: Vec<Span>,
     pub tally: Tally,
 }
 

@@ -1,7 +1,8 @@
 //! All definitions Escrow follows now: every stored version of every saga.
 //!
-//! New orders open on the newest version; open ones stay on theirs. A catalog is a value: a new definition makes a new
-//! catalog, and whoever holds the old one finishes its batch with it.
+//! New orders open on the newest version; open ones stay on theirs. A version may be held back until its bindings stand:
+//! it reads its own orders (another replica may have opened some), and opens none. A catalog is a value: a new definition
+//! makes a new catalog, and whoever holds the old one finishes its batch with it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,12 +13,29 @@ use super::definition::Saga;
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     sagas: BTreeMap<String, BTreeMap<u32, Arc<Saga>>>,
+    /// By saga, the version that opens orders where newer ones are held back.
+    held_at: BTreeMap<String, u32>,
 }
 
 impl Catalog {
-    /// The newest version of a saga.
+    /// The version of a saga that opens orders: the newest that is not held back.
     pub fn newest(&self, saga: &str) -> Option<&Arc<Saga>> {
-        self.sagas.get(saga)?.values().next_back()
+        let versions = self.sagas.get(saga)?;
+        let held_at = self.held_at.get(saga).and_then(|version| versions.get(version));
+        held_at.or_else(|| versions.values().next_back())
+    }
+
+    /// Holds back every version of a saga above `version`. One the saga does not have holds nothing back.
+    pub fn hold_at(&mut self, saga: &str, version: u32) {
+        self.held_at.insert(saga.to_owned(), version);
+    }
+
+    /// The versions held back, oldest first.
+    pub fn held(&self) -> impl Iterator<Item = &Arc<Saga>> {
+        self.sagas.iter().flat_map(|(name, versions)| {
+            let opens = self.newest(name).map_or(u32::MAX, |saga| saga.version);
+            versions.values().filter(move |saga| saga.version > opens)
+        })
     }
 
     /// One version of a saga.
@@ -25,14 +43,14 @@ impl Catalog {
         self.sagas.get(saga)?.get(&version)
     }
 
-    /// All versions of a saga, newest first.
+    /// All versions of a saga, newest first, those held back too.
     pub fn versions(&self, saga: &str) -> impl Iterator<Item = &Arc<Saga>> {
         self.sagas.get(saga).into_iter().flat_map(|versions| versions.values().rev())
     }
 
-    /// The newest version of every saga, by name.
+    /// The version of every saga that opens orders, by name.
     pub fn newest_all(&self) -> impl Iterator<Item = &Arc<Saga>> {
-        self.sagas.values().filter_map(|versions| versions.values().next_back())
+        self.sagas.keys().filter_map(|name| self.newest(name))
     }
 
     /// Every version of every saga.
@@ -48,5 +66,30 @@ impl FromIterator<Arc<Saga>> for Catalog {
             catalog.sagas.entry(saga.name.clone()).or_default().insert(saga.version, saga);
         }
         catalog
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::saga::parse::parse;
+
+    #[test]
+    fn a_version_held_back_is_there_and_opens_no_orders() {
+        let version = |version: u32| {
+            let text = format!(
+                "saga: a\nversion: {version}\nread: {{ event: /e, order_id: /o }}\nwatch: [{{ exchange: x }}]\nsteps: {{ s: {{ done: D }} }}\n"
+            );
+            Arc::new(parse("a.yaml", &text).unwrap().saga)
+        };
+        let mut catalog: Catalog = [version(1), version(2), version(3)].into_iter().collect();
+        let newest = |catalog: &Catalog| catalog.newest_all().map(|saga| saga.version).collect::<Vec<_>>();
+        assert_eq!((newest(&catalog), catalog.held().count()), (vec![3], 0));
+        catalog.hold_at("a", 1);
+        assert_eq!(newest(&catalog), [1]);
+        assert_eq!(catalog.held().map(|saga| saga.version).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!((catalog.versions("a").count(), catalog.version("a", 3).is_some()), (3, true));
+        catalog.hold_at("a", 2);
+        assert_eq!((newest(&catalog), catalog.held().count()), (vec![2], 1));
     }
 }

@@ -7,17 +7,13 @@ use std::sync::Arc;
 
 use crate::bus::{Delivery, Envelope};
 use crate::saga::batch::Resolved;
-use crate::saga::decide::{OrderRef, Work};
+use crate::saga::decide::{Delivered, OrderRef, Work};
 use crate::saga::input::{Action, Command};
-use crate::saga::order::{OrderKey, StuckReason};
-use crate::saga::time::Moment;
-use crate::store::{OrderFilter, Page, QuarantineRow, StoreError};
+use crate::saga::order::OrderKey;
+use crate::store::{QuarantineRow, StoreError};
 
 use super::Escrow;
-use super::reading::{self, Readings};
-
-/// Orders looked at again in one transaction when a doubt goes.
-const RECONSIDERED_AT_ONCE: usize = 500;
+use super::reading::Readings;
 
 /// A person's wish for one order.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,21 +100,23 @@ impl Commands {
         reason: String,
     ) -> Result<(), CommandError> {
         let row = self.unresolved(id).await?;
-        let mut work = self.read_again(&row)?;
-        for delivered in work.iter_mut().filter_map(as_delivered) {
-            for candidate in delivered.arrivals.iter_mut().flat_map(|arrival| &mut arrival.candidates) {
-                match &order_id {
-                    Some(order_id) => candidate.place = OrderRef::Id(order_id.clone()),
-                    None if candidate.place == OrderRef::Arrival => {
-                        let why = "the message names no order: say which one it belongs to (order_id)";
-                        return Err(CommandError::Misfit(why.to_owned()));
-                    }
-                    None => {}
+        let mut delivered = self.read_again(&row)?;
+        for candidate in delivered.arrivals.iter_mut().flat_map(|arrival| &mut arrival.candidates) {
+            match &order_id {
+                Some(order_id) => {
+                    // A person says so: nothing is inferred.
+                    candidate.event.inferred &= candidate.place != OrderRef::Arrival;
+                    candidate.place = OrderRef::Id(order_id.clone());
                 }
+                None if candidate.place == OrderRef::Arrival => {
+                    let why = "the message names no order: say which one it belongs to (order_id)";
+                    return Err(CommandError::Misfit(why.to_owned()));
+                }
+                None => {}
             }
         }
-        work.push(Work::Resolved(Resolved { id, how: "replayed", actor, reason }));
-        self.resolve(work, row.saga).await
+        let resolved = Work::Resolved(Resolved { id, how: "replayed", actor, reason });
+        self.resolve(vec![Work::Delivered(delivered), resolved]).await
     }
 
     /// Gives a quarantined message up.
@@ -126,8 +124,8 @@ impl Commands {
     /// # Errors
     /// As [`CommandError`].
     pub async fn drop_quarantined(&self, id: i64, actor: String, reason: String) -> Result<(), CommandError> {
-        let row = self.unresolved(id).await?;
-        self.resolve(vec![Work::Resolved(Resolved { id, how: "dropped", actor, reason })], row.saga).await
+        self.unresolved(id).await?;
+        self.resolve(vec![Work::Resolved(Resolved { id, how: "dropped", actor, reason })]).await
     }
 
     async fn unresolved(&self, id: i64) -> Result<QuarantineRow, CommandError> {
@@ -138,7 +136,7 @@ impl Commands {
         }
     }
 
-    fn read_again(&self, row: &QuarantineRow) -> Result<Vec<Work>, CommandError> {
+    fn read_again(&self, row: &QuarantineRow) -> Result<Delivered, CommandError> {
         if (row.body.len() as u64) < row.body_bytes {
             let why = format!("only {} of its {} bytes were kept", row.body.len(), row.body_bytes);
             return Err(CommandError::Misfit(why));
@@ -155,62 +153,25 @@ impl Commands {
         let secret = uuid::Uuid::new_v4().into_bytes();
         let catalog = self.escrow.catalog();
         let sight = super::sight::Sight::default();
-        let mut work = Readings::new(self.body_keep_bytes).read(&catalog, &sight, &delivery, secret, None);
-        let still = work.iter().find_map(|work| match work {
-            Work::Unreadable { message, .. } if message.saga == row.saga => Some(message.detail.clone()),
-            _ => None,
-        });
-        if let Some(detail) = still {
-            return Err(CommandError::Misfit(format!("it still cannot be read: {detail}")));
-        }
-        work.retain_mut(|work| as_delivered(work).is_some());
+        let none = || CommandError::Misfit("no definition names it".to_owned());
+        let read = Readings::new(self.body_keep_bytes).read(&catalog, &sight, &delivery, secret, None);
+        let mut delivered = read.ok_or_else(none)?;
         if let Some(saga) = &row.saga {
             // The other sagas that watch the exchange had it the first time.
-            for delivered in work.iter_mut().filter_map(as_delivered) {
-                delivered.arrivals.retain(|arrival| arrival.saga == *saga);
-            }
+            delivered.arrivals.retain(|arrival| arrival.saga == *saga);
         }
-        let named = !reading::sagas_of(&work).is_empty();
-        if named { Ok(work) } else { Err(CommandError::Misfit("no definition names it".to_owned())) }
+        let still = delivered.arrivals.iter().find_map(|arrival| arrival.unread.as_ref());
+        if let Some(unread) = still {
+            return Err(CommandError::Misfit(format!("it still cannot be read: {}", unread.message.detail)));
+        }
+        if delivered.arrivals.is_empty() { Err(none()) } else { Ok(delivered) }
     }
 
-    async fn resolve(&self, work: Vec<Work>, saga: Option<String>) -> Result<(), CommandError> {
+    /// Commits what resolves a quarantined message. Orders that were held back by the doubt about it are looked at again soon.
+    async fn resolve(&self, work: Vec<Work>) -> Result<(), CommandError> {
         let now = self.escrow.store.now().await?;
         self.escrow.commit(self.escrow.plan(work, now)).await?;
-        Ok(self.reconsider(saga, now).await?)
-    }
-
-    /// Looks again at every order that was held back in doubt.
-    async fn reconsider(&self, saga: Option<String>, now: Moment) -> Result<(), StoreError> {
-        let filter = OrderFilter {
-            sagas: saga.into_iter().collect(),
-            reasons: vec![StuckReason::Unproven],
-            ..OrderFilter::default()
-        };
-        let mut page = Page { limit: RECONSIDERED_AT_ONCE, cursor: None };
-        loop {
-            let listed = self.escrow.store.list_orders(filter.clone(), page.clone()).await?;
-            let work: Vec<Work> = listed.items.into_iter().map(|order| Work::Reconsider(order.key)).collect();
-            if !work.is_empty() {
-                self.escrow.commit(self.escrow.plan(work, now)).await?;
-            }
-            match listed.next_cursor {
-                Some(cursor) => page.cursor = Some(cursor),
-                None => return Ok(()),
-            }
-        }
-    }
-}
-
-fn as_delivered(work: &mut Work) -> Option<&mut crate::saga::decide::Delivered> {
-    match work {
-        Work::Delivered(delivered) => Some(delivered),
-        Work::Unreadable { .. }
-        | Work::Due(..)
-        | Work::Settled { .. }
-        | Work::Command(..)
-        | Work::Reconsider(_)
-        | Work::Resolved(_)
-        | Work::Doubt(_) => None,
+        self.escrow.nudges.doubts.notify_one();
+        Ok(())
     }
 }

@@ -16,6 +16,9 @@ use super::{Escrow, Ran, Worker, WorkerError};
 /// Orders per transaction: enough to keep a storm of timeouts cheap, few enough to keep locks short.
 const ORDERS_MAX: usize = 500;
 
+/// More than so many orders that cannot fire are not carried along: something else is wrong then.
+const UNFIRED_MAX: usize = 10_000;
+
 /// How often to look without a nudge: another replica may hold the tap and move the watermark.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -23,12 +26,15 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct Deadlines {
     escrow: Arc<Escrow>,
     watermarks: Arc<Watermarks>,
+    /// Orders found due that did not fire in the last run: their rows cannot be read, or their version is not known here. So many
+    /// more are looked at, that they hold no others up.
+    unfired: usize,
 }
 
 impl Deadlines {
     /// A loop over all sagas.
     pub fn new(escrow: Arc<Escrow>, watermarks: Arc<Watermarks>) -> Self {
-        Self { escrow, watermarks }
+        Self { escrow, watermarks, unfired: 0 }
     }
 }
 
@@ -40,20 +46,18 @@ impl Worker for Deadlines {
     fn run_once(&mut self) -> BoxFuture<'_, Result<Ran, WorkerError>> {
         Box::pin(async move {
             let known = self.watermarks.read(&self.escrow).await?;
-            let due = self.escrow.store.due_orders(known.by_saga.clone(), ORDERS_MAX).await?;
-            if due.is_empty() {
-                return Ok(Ran::Idle(TICK));
-            }
-            let full = due.len() == ORDERS_MAX;
+            let limit = ORDERS_MAX + self.unfired.min(UNFIRED_MAX);
+            let due = self.escrow.store.due_orders(known.by_saga.clone(), limit).await?;
+            let found = due.len();
             let work = due.into_iter().filter_map(|key| {
                 let watermark = known.by_saga.get(&key.saga).copied()?;
                 Some(Work::Due(key, watermark))
             });
-            let plan = self.escrow.plan(work.collect(), known.now);
-            let committed = self.escrow.commit(plan).await?;
+            let committed = self.escrow.commit_each(work.collect(), known.now).await?;
+            let fired: u64 = committed.iter().map(|it| it.changes.tally.deadlines_fired).sum();
+            self.unfired = found.saturating_sub(usize::try_from(fired).unwrap_or(usize::MAX));
             // What was found due and did not fire will not fire now either: no spinning over it.
-            let fired = committed.changes.tally.deadlines_fired > 0;
-            Ok(if full && fired { Ran::Did } else { Ran::Idle(TICK) })
+            Ok(if found == limit && fired > 0 { Ran::Did } else { Ran::Idle(TICK) })
         })
     }
 

@@ -106,6 +106,15 @@ pub async fn load(store: &dyn Store) -> Result<Catalog, DefinitionError> {
     store.definitions().await?.iter().map(|row| read(row).map(Arc::new)).collect()
 }
 
+/// Follows what is stored now.
+///
+/// # Errors
+/// As [`load`]; what was followed still is.
+pub async fn refresh(escrow: &Escrow) -> Result<(), DefinitionError> {
+    escrow.set_catalog(load(escrow.store.as_ref()).await?);
+    Ok(())
+}
+
 fn read(row: &DefinitionRow) -> Result<Saga, DefinitionError> {
     let file = format!("{} version {} (stored)", row.saga, row.version);
     parse(&file, &row.text).map(|parsed| parsed.saga).map_err(|findings| DefinitionError::Stored {
@@ -139,7 +148,7 @@ impl Worker for Definitions {
             let known: Vec<_> = rows.iter().map(|row| (row.saga.clone(), row.version, row.text.clone())).collect();
             if known != self.known {
                 match rows.iter().map(|row| read(row).map(Arc::new)).collect::<Result<Catalog, _>>() {
-                    Ok(catalog) => self.escrow.set_catalog(Arc::new(catalog)),
+                    Ok(catalog) => self.escrow.set_catalog(catalog),
                     Err(error) => tracing::error!(%error, "definitions changed, and this program cannot read them"),
                 }
                 self.known = known;

@@ -4,11 +4,13 @@
 //! looked a moment later, and the brake's count is a window of the recent past. What must survive is a row.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 
+use crate::saga::batch::Loaded;
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Plan, Work};
 use crate::saga::order::DoubtKind;
@@ -27,6 +29,8 @@ pub struct Escrow {
     pub nudges: Nudges,
     pub sight: Sight,
     pub metrics: Arc<Metrics>,
+    /// New versions of a saga open no orders before the looks say that their bindings stand.
+    holds_versions: AtomicBool,
 }
 
 /// Wake-ups without data.
@@ -35,6 +39,8 @@ pub struct Nudges {
     pub outbox: Notify,
     /// A watermark moved.
     pub watermark: Notify,
+    /// A doubt went.
+    pub doubts: Notify,
     /// A deadline was armed that is earlier than what the pulse sleeps for.
     pub armed: Notify,
     /// The moment the pulse sleeps for, in microseconds.
@@ -52,6 +58,7 @@ impl Escrow {
             brakes: Mutex::new(Brakes::default()),
             nudges: Nudges {
                 outbox: Notify::new(),
+                doubts: Notify::new(),
                 watermark: Notify::new(),
                 armed: Notify::new(),
                 sleeping_for: AtomicI64::new(i64::MAX),
@@ -59,6 +66,7 @@ impl Escrow {
             },
             sight: Sight::default(),
             metrics,
+            holds_versions: AtomicBool::new(false),
         }
     }
 
@@ -67,9 +75,32 @@ impl Escrow {
         Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Follows other definitions from the next batch on.
-    pub fn set_catalog(&self, catalog: Arc<Catalog>) {
-        *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
+    /// Follows other definitions from the next batch on. Versions newer than those followed now are held back where there is a
+    /// tap to be bound first.
+    pub fn set_catalog(&self, mut catalog: Catalog) {
+        let mut current = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        if self.holds_versions.load(Ordering::Acquire) {
+            for saga in current.newest_all() {
+                catalog.hold_at(&saga.name, saga.version);
+            }
+        }
+        *current = Arc::new(catalog);
+    }
+
+    /// From now on, versions above these open no orders until [`follow`](Self::follow) says so.
+    pub fn hold_versions(&self, above: &[(String, u32)]) {
+        self.holds_versions.store(true, Ordering::Release);
+        self.follow(above);
+    }
+
+    /// The versions that open orders from the next batch on.
+    pub fn follow(&self, versions: &[(String, u32)]) {
+        let mut current = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        let mut catalog = (**current).clone();
+        for (saga, version) in versions {
+            catalog.hold_at(saga, *version);
+        }
+        *current = Arc::new(catalog);
     }
 
     /// How many more orders of each saga may turn back by timeout.
@@ -93,21 +124,53 @@ impl Escrow {
             tap: None,
             token: None,
             idempotency_key: None,
+            needs_versions: false,
             read_stored: crate::wire::stored_event,
         }
     }
 
     /// Decides and saves one batch, then wakes whoever has something to do.
     ///
+    /// Resolves as [`Store::apply`] does: on an error nothing was saved, or everything was and the answer was lost.
+    pub fn commit(&self, plan: Plan) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        Box::pin(async move {
+            let lookup = plan.lookup();
+            let plan = Arc::new(plan);
+            let (deciding, decided) = (Arc::clone(&plan), Arc::new(AtomicU32::new(0)));
+            let counted = Arc::clone(&decided);
+            let decide = move |loaded: &Loaded| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                deciding.decide(loaded)
+            };
+            let committed = self.store.apply(lookup, Arc::new(decide)).await;
+            self.metrics.db_retries.inc_by(u64::from(decided.load(Ordering::Relaxed).saturating_sub(1)));
+            let committed = committed?;
+            self.after_commit(&plan.catalog, &committed);
+            Ok(committed)
+        })
+    }
+
+    /// Commits work of which each piece stands for itself. What the database refuses is left out, alone: the others must not
+    /// suffer for it.
+    ///
     /// # Errors
-    /// As [`Store::apply`]: nothing was saved, or everything was and the answer was lost.
-    pub async fn commit(&self, plan: Plan) -> Result<Committed, StoreError> {
-        let lookup = plan.lookup();
-        let plan = Arc::new(plan);
-        let deciding = Arc::clone(&plan);
-        let committed = self.store.apply(lookup, Arc::new(move |loaded| deciding.decide(loaded))).await?;
-        self.after_commit(&plan.catalog, &committed);
-        Ok(committed)
+    /// The database cannot be used now; some of the work may be done.
+    pub async fn commit_each(&self, work: Vec<Work>, now: Moment) -> Result<Vec<Committed>, StoreError> {
+        let (mut done, mut pieces) = (Vec::new(), vec![work]);
+        while let Some(mut piece) = pieces.pop().filter(|piece| !piece.is_empty()) {
+            match self.commit(self.plan(piece.clone(), now)).await {
+                Ok(committed) => done.push(committed),
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                Err(error) if piece.len() == 1 => {
+                    tracing::error!(error = %super::chain_of(&error), work = ?piece, "the database refuses this; it will be tried again");
+                }
+                Err(_) => {
+                    let second = piece.split_off(piece.len() / 2);
+                    pieces.extend([second, piece]);
+                }
+            }
+        }
+        Ok(done)
     }
 
     fn after_commit(&self, catalog: &Catalog, committed: &Committed) {
@@ -116,6 +179,9 @@ impl Escrow {
         self.metrics
             .coverage_gaps
             .inc_by(changes.doubts.iter().filter(|doubt| doubt.kind == DoubtKind::Gap).count() as u64);
+        for delay in &changes.fire_delays {
+            self.metrics.deadline_fire_delay.observe(delay.as_secs_f64());
+        }
         if !changes.turned_by_timeout.is_empty() {
             let mut brakes = self.brakes.lock().unwrap_or_else(PoisonError::into_inner);
             brakes.count(catalog, &changes.turned_by_timeout, committed.now);

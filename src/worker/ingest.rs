@@ -1,60 +1,72 @@
 //! Follows a source: takes what is there, reads it, applies it in one transaction, acknowledges it.
 //!
 //! ```text
-//!   Source ──Batch──▶ read (pure) ──Plan──▶ commit ──▶ ack
-//!                                             │ database away: try again; after 5 s let the tap go, so that
-//!                                             │ a healthy replica gets it, and wait until a write succeeds
-//!                                             │ content refused: split the batch until the culprit is alone,
-//!                                             ▼ and quarantine it; the others are applied
+//!   Source ──Batch──▶ read (pure) ──Plan──▶ apply ──▶ ack
+//!                       ▲                     │ an order is on a version another replica applied: load it, read again
+//!                       └─────────────────────┤
+//!                                             ▼ database away for 5 s: let the tap go, so that a healthy replica gets it,
+//!                                               and wait until a write succeeds
 //! ```
 //!
-//! Acknowledged only after the commit; nothing is ever handed back. A batch whose commit lost its answer is applied again,
-//! and recognised: by the identity of its messages, or by the batch's own token where they have none.
+//! Acknowledged only after the commit; nothing is ever handed back.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sha2::Digest as _;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::bus::{Batch, BusError, Delivery, Item, Source, Tap};
-use crate::saga::batch::{NewDoubt, QuarantineReason, Quarantined};
-use crate::saga::decide::{Plan, RawMessage, Work};
+use crate::saga::batch::NewDoubt;
+use crate::saga::decide::{FromTap, Plan, RawMessage, Work};
 use crate::saga::order::{Digest, DoubtKind};
-use crate::saga::time::Moment;
-use crate::store::StoreError;
+use crate::saga::time::{Moment, Span};
+use crate::store::TapRow;
+use crate::telemetry::ReasonLabel;
 
+use super::applying::{Applied, Applying, Lost, token_of};
+use super::definitions;
 use super::reading::{self, Readings};
 use super::watermark::{HTTP_PAUSE_MAX, Watermarks, lost_commits};
 use super::{Escrow, backoff, chain_of, sleep_or};
 
-/// A replica that cannot commit for this long lets its tap go.
-const LET_GO_AFTER: Duration = Duration::from_secs(5);
-
 /// How long a write is asked to hold a lease when it is only to show that writing works.
-const PROBE_LEASE: crate::saga::time::Span = crate::saga::time::Span::from_secs(1);
+const PROBE_LEASE: Span = Span::from_secs(1);
 
 /// What ingest of one source needs.
 pub struct Ingest {
     escrow: Arc<Escrow>,
     watermarks: Arc<Watermarks>,
+    applying: Applying,
     readings: Readings,
     owner: Uuid,
 }
 
-/// Why a batch was not applied.
-enum Lost {
-    /// The database could not be used for too long: the batch comes again.
-    Database,
-    Stopping,
+/// A batch without the right to acknowledge it.
+struct Taken {
+    tap: Option<String>,
+    items: Vec<Item>,
+    lag: Option<Span>,
+    is_fresh: bool,
+}
+
+/// Why a source is followed no longer.
+enum Ended {
+    Bus(BusError),
+    Lost(Lost),
+}
+
+impl From<Lost> for Ended {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
 }
 
 impl Ingest {
     /// Ingest that keeps bodies up to `body_keep_bytes`.
     pub fn new(escrow: Arc<Escrow>, watermarks: Arc<Watermarks>, body_keep_bytes: usize) -> Self {
-        Self { escrow, watermarks, readings: Readings::new(body_keep_bytes), owner: Uuid::new_v4() }
+        let applying = Applying::new(Arc::clone(&escrow));
+        Self { escrow, watermarks, applying, readings: Readings::new(body_keep_bytes), owner: Uuid::new_v4() }
     }
 
     /// Follows a tap until shutdown, opening it again whenever it is lost.
@@ -71,7 +83,9 @@ impl Ingest {
                         self.escrow.sight.watching(now);
                     }
                     failures = 0;
-                    self.follow(source.as_mut(), &shutdown).await;
+                    if let Some(reason) = self.follow(source.as_mut(), &shutdown).await {
+                        self.escrow.metrics.consumer_restarts.get_or_create(&ReasonLabel { reason }).inc();
+                    }
                 }
                 Err(error) => {
                     failures += 1;
@@ -84,12 +98,12 @@ impl Ingest {
         }
     }
 
-    /// Follows a source until it ends, the database is away for too long, or shutdown.
-    pub async fn follow(&mut self, source: &mut dyn Source, shutdown: &CancellationToken) {
+    /// Follows a source until it ends (`bus`), the database is away for too long (`database`), or shutdown.
+    pub async fn follow(&mut self, source: &mut dyn Source, shutdown: &CancellationToken) -> Option<&'static str> {
         loop {
             let batch = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => return None,
                 batch = source.next_batch() => batch,
             };
             let outcome = match batch {
@@ -100,123 +114,95 @@ impl Ingest {
                 Ok(()) => {}
                 Err(Ended::Bus(error)) => {
                     tracing::warn!(error = %chain_of(&error), "the source ended; it will be opened again");
-                    return;
+                    return Some("bus");
                 }
                 Err(Ended::Lost(Lost::Database)) => {
-                    tracing::error!("the database cannot be used: letting the tap go until a write succeeds");
-                    return;
+                    tracing::error!("the database cannot be used: letting the source go until a write succeeds");
+                    return Some("database");
                 }
-                Err(Ended::Lost(Lost::Stopping)) => return,
+                Err(Ended::Lost(Lost::Stopping)) => return None,
             }
         }
     }
 
     async fn take(&mut self, batch: Batch, shutdown: &CancellationToken) -> Result<(), Ended> {
-        let Batch { tap, items, lag, receipt } = batch;
-        let catalog = self.escrow.catalog();
-        let secret: Digest = sha2::Sha256::digest(Uuid::new_v4().as_bytes()).into();
-        let mut plan = Plan { token: Some(secret_token(&secret)), ..self.escrow.plan(Vec::new(), Moment(0)) };
-        let mut canary = None;
-        let mut salts = 0_u64;
-        for item in &items {
-            match item {
-                Item::Delivery(delivery) => {
-                    salts += 1;
-                    let salt = reading::salt(&secret, salts);
-                    plan.work.extend(self.readings.read(&catalog, &self.escrow.sight, delivery, salt, lag));
-                }
-                Item::Canary { sent_at, carried } => {
-                    canary = canary.max(Some(*sent_at));
-                    self.look_for_loss(tap.as_deref(), *carried, &mut plan).await;
-                }
-                Item::Gap(gap) => {
-                    let row = self.stored_tap(tap.as_deref()).await;
-                    plan.work.extend(reading::gap(gap, row.as_ref()).map(Work::Doubt));
+        let Batch { tap, items, lag, is_fresh, receipt } = batch;
+        let batch = Taken { tap, items, lag, is_fresh };
+        let mut plan = self.read(&batch, shutdown).await?;
+        let sagas = reading::sagas_of(&plan.work);
+        let canary = plan.tap.as_ref().and_then(|tap| tap.watermark);
+        let (settle, now) = loop {
+            match self.applying.apply(plan, shutdown).await? {
+                Applied::Done { settle, now } => break (settle, now),
+                Applied::UnknownVersion(saga, version) => {
+                    tracing::info!(saga, version, "an order is on a version another replica applied");
+                    if let Err(error) = definitions::refresh(&self.escrow).await {
+                        tracing::error!(error = %chain_of(&error), saga, version, "that version cannot be followed here");
+                    }
+                    // What is still not known then is quarantined.
+                    plan = Plan { needs_versions: false, ..self.read(&batch, shutdown).await? };
                 }
             }
-        }
-        let over_http = tap.is_none().then(|| reading::sagas_of(&plan.work));
-        plan.tap = tap.map(|name| (name, canary));
-        let settle = self.apply(plan, shutdown).await.map_err(Ended::Lost)?;
-        if let Ok(now) = self.escrow.store.now().await {
+        };
+        if batch.tap.is_some() {
             self.escrow.sight.committed(now, canary);
-            for saga in over_http.into_iter().flatten() {
-                if self.watermarks.seen_over_http(&saga, now) {
-                    let row = Watermarks::http_row(&saga);
-                    // Losing it costs a minute of caution after a restart.
-                    let _ = self.escrow.store.accepting(row, HTTP_PAUSE_MAX).await;
-                }
+            if canary.is_some() {
+                // A deadline that came due while it was out needs another.
+                self.escrow.nudges.armed.notify_one();
+            }
+        } else {
+            for saga in sagas.iter().filter(|saga| self.watermarks.seen_over_http(saga, now)) {
+                // Losing it costs a minute of caution after a restart.
+                let _ = self.escrow.store.accepting(Watermarks::http_row(saga), HTTP_PAUSE_MAX).await;
             }
         }
         receipt.ack(settle).await.map_err(Ended::Bus)
     }
 
-    async fn stored_tap(&self, tap: Option<&str>) -> Option<crate::store::TapRow> {
-        self.escrow.store.tap(tap?.to_owned()).await.ok()
-    }
-
-    /// A canary that carries a later watermark than the store holds found a database that lost commits.
-    async fn look_for_loss(&self, tap: Option<&str>, carried: Option<Moment>, plan: &mut Plan) {
-        let (Some(carried), Some(row)) = (carried, self.stored_tap(tap).await) else { return };
-        if row.watermark < Some(carried) {
-            tracing::error!(stored = ?row.watermark, %carried, "the database holds an earlier watermark than a canary carries");
-            plan.work.push(Work::Doubt(lost_commits(row.watermark, row.now)));
-        }
-    }
-
-    /// Applies a plan, whatever it takes; answers whether its acknowledgement must be settled before the next commit.
-    async fn apply(&self, plan: Plan, shutdown: &CancellationToken) -> Result<bool, Lost> {
-        let began = Instant::now();
-        let mut failures = 0;
-        loop {
-            match self.escrow.commit(plan.clone()).await {
-                Ok(committed) => {
-                    return Ok(committed.changes.tap.is_some_and(|tap| !tap.last_batch.is_empty()));
+    /// What a batch comes to.
+    async fn read(&mut self, batch: &Taken, shutdown: &CancellationToken) -> Result<Plan, Lost> {
+        let catalog = self.escrow.catalog();
+        let secret: Digest = sha2::Sha256::digest(Uuid::new_v4().as_bytes()).into();
+        let mut plan = self.escrow.plan(Vec::new(), Moment(0));
+        let (mut canary, mut carried_on) = (None, None);
+        let mut salts = 0_u64;
+        for item in &batch.items {
+            match item {
+                Item::Delivery(delivery) => {
+                    salts += 1;
+                    let salt = reading::salt(&secret, salts);
+                    let read = self.readings.read(&catalog, &self.escrow.sight, delivery, salt, batch.lag);
+                    plan.work.extend(read.map(Work::Delivered));
                 }
-                Err(StoreError::Unavailable(error)) => {
-                    failures += 1;
-                    tracing::warn!(error = %chain_of(&error), failures, "a batch cannot be committed now; trying again");
-                    if began.elapsed() > LET_GO_AFTER {
-                        return Err(Lost::Database);
-                    }
-                    if shutdown.is_cancelled() {
-                        return Err(Lost::Stopping);
-                    }
-                    sleep_or(shutdown, backoff(failures)).await;
+                Item::Canary { sent_at, carried } => {
+                    canary = canary.max(Some(*sent_at));
+                    carried_on = carried_on.max(*carried);
                 }
-                Err(error) => {
-                    tracing::error!(error = %chain_of(&error), size = plan.work.len(), "the database refuses a batch; looking for the culprit");
-                    return Box::pin(self.apply_apart(plan, &error, shutdown)).await;
+                Item::Gap(gap) => {
+                    let row = self.stored_tap(batch.tap.as_deref(), shutdown).await?;
+                    plan.work.extend(reading::gap(gap, row.as_ref()).map(Work::Doubt));
                 }
             }
         }
+        if carried_on.is_some() {
+            let row = self.stored_tap(batch.tap.as_deref(), shutdown).await?;
+            plan.work.extend(row.and_then(|row| loss(carried_on, &row)).map(Work::Doubt));
+        }
+        let (is_fresh, before) = (batch.is_fresh, Vec::new());
+        plan.tap = batch.tap.clone().map(|name| FromTap { name, watermark: canary, is_fresh, before });
+        Ok(Plan { token: Some(token_of(&secret, "whole")), needs_versions: true, ..plan })
     }
 
-    /// Splits a refused batch until the culprit is alone, and quarantines it: the others must not suffer for it.
-    async fn apply_apart(
-        &self,
-        mut plan: Plan,
-        error: &StoreError,
-        shutdown: &CancellationToken,
-    ) -> Result<bool, Lost> {
-        if plan.work.len() <= 1 {
-            let Some(quarantined) = plan.work.first().and_then(|work| refused(work, error)) else {
-                return Err(Lost::Database);
-            };
-            plan.work = vec![quarantined];
-            return match self.escrow.commit(plan).await {
-                Ok(_) => Ok(false),
-                Err(error) => {
-                    tracing::error!(error = %chain_of(&error), "the quarantine refuses a message too");
-                    Err(Lost::Database)
-                }
-            };
+    /// What is recorded about the tap must not be lost for want of its row: asked until it is there.
+    async fn stored_tap(&self, tap: Option<&str>, shutdown: &CancellationToken) -> Result<Option<TapRow>, Lost> {
+        let Some(tap) = tap else { return Ok(None) };
+        match self.applying.insist(shutdown, || self.escrow.store.tap(tap.to_owned())).await? {
+            Ok(row) => Ok(Some(row)),
+            Err(error) => {
+                tracing::error!(error = %chain_of(&error), tap, "the row of the tap cannot be read");
+                Err(Lost::Database)
+            }
         }
-        let second = plan.work.split_off(plan.work.len() / 2);
-        // The tap's progress belongs to the last part: only then everything before the canary is applied.
-        let first = Plan { tap: None, token: None, ..plan.clone() };
-        self.apply(first, shutdown).await?;
-        self.apply(Plan { work: second, ..plan }, shutdown).await
     }
 
     /// Opens the tap again only after a write of this process succeeded.
@@ -232,49 +218,12 @@ impl Ingest {
     }
 }
 
-enum Ended {
-    Bus(BusError),
-    Lost(Lost),
-}
-
-fn secret_token(secret: &Digest) -> Digest {
-    let mut hash = sha2::Sha256::new();
-    hash.update(b"batch token");
-    hash.update(secret);
-    hash.finalize().into()
-}
-
-/// What is quarantined in place of work the database refuses; `None` where there is no message to keep.
-fn refused(work: &Work, error: &StoreError) -> Option<Work> {
-    let message: RawMessage = match work {
-        Work::Delivered(delivered) => (*delivered.message).clone(),
-        Work::Unreadable { message, .. } => RawMessage {
-            exchange: message.exchange.clone(),
-            routing_key: message.routing_key.clone(),
-            envelope: serde_json::Value::Null,
-            body: Vec::new(),
-            body_bytes: message.body_bytes,
-        },
-        Work::Due(..)
-        | Work::Settled { .. }
-        | Work::Command(..)
-        | Work::Reconsider(_)
-        | Work::Resolved(_)
-        | Work::Doubt(_) => return None,
-    };
-    let quarantined = Quarantined {
-        reason: QuarantineReason::Refused,
-        detail: chain_of(error),
-        saga: None,
-        event: None,
-        order_id: None,
-        exchange: message.exchange,
-        routing_key: message.routing_key,
-        envelope: message.envelope,
-        body: message.body,
-        body_bytes: message.body_bytes,
-    };
-    Some(Work::Unreadable { message: Box::new(quarantined), doubt: true })
+/// A canary that carries a later watermark than the store holds found a database that lost commits.
+fn loss(carried: Option<Moment>, row: &TapRow) -> Option<NewDoubt> {
+    (row.watermark < carried).then(|| {
+        tracing::error!(stored = ?row.watermark, ?carried, "the database holds an earlier watermark than a canary carries");
+        lost_commits(row.watermark, row.now)
+    })
 }
 
 /// A delivery as it is kept in quarantine.

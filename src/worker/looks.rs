@@ -3,8 +3,11 @@
 //! An exchange may not exist yet; one that is deleted and declared again loses its bindings silently. Nothing can have been
 //! published to what is absent, so an absent exchange holds its sagas' watermark at the last look. One that appeared between
 //! two looks may have carried messages nobody saw: a gap.
+//!
+//! A new version of a saga opens orders only once its bindings stand: it is held back until one look found each of its exchanges
+//! bound, or absent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +19,7 @@ use crate::saga::catalog::Catalog;
 use crate::saga::definition::{Place, Saga, Selector, Watch};
 use crate::saga::order::DoubtKind;
 use crate::saga::time::Moment;
-use crate::store::BindingRow;
+use crate::store::{BindingRow, StoreError};
 
 use super::{Escrow, Ran, Worker, WorkerError};
 
@@ -81,10 +84,22 @@ impl Worker for Looks {
                 self.known = Some(self.stored().await?);
             }
             let before = self.escrow.store.now().await?;
-            let looks = self.tap.look(wanted(&self.escrow.catalog())).await?;
+            let catalog = self.escrow.catalog();
+            let looks = self.tap.look(wanted(&catalog)).await?;
             let after = self.escrow.store.now().await?;
+            let settled = |look: &&Look| look.problem.is_none() && (look.bound || !look.found);
+            let stand: BTreeSet<String> = looks.iter().filter(settled).map(|look| look.exchange.clone()).collect();
             for look in looks {
                 self.note(look, before, after).await?;
+            }
+            let ready: Vec<(String, u32)> = catalog
+                .held()
+                .filter(|saga| exchanges(saga).all(|exchange| stand.contains(exchange)))
+                .map(|saga| (saga.name.clone(), saga.version))
+                .collect();
+            if !ready.is_empty() {
+                tracing::info!(versions = ?ready, "the bindings of new versions stand: they open orders from now on");
+                self.escrow.follow(&ready);
             }
             Ok(Ran::Idle(LOOK_EVERY))
         })
@@ -93,6 +108,54 @@ impl Worker for Looks {
     fn nudged(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
     }
+}
+
+/// Holds back the versions whose bindings are not known to stand, from the start: a version is followed at once when it is the
+/// saga's first, when it has open orders, or when what it watches is bound for others already.
+///
+/// # Errors
+/// The store cannot be read now.
+pub async fn hold_unbound(escrow: &Escrow, tap: &str) -> Result<(), StoreError> {
+    let rows = escrow.store.bindings(tap.to_owned()).await?;
+    let definitions = escrow.store.definitions().await?;
+    let has_orders = |saga: &Saga| {
+        definitions.iter().any(|row| row.saga == saga.name && row.version == saga.version && row.open_orders > 0)
+    };
+    let catalog = escrow.catalog();
+    let mut above = Vec::new();
+    for newest in catalog.newest_all() {
+        let mut versions: Vec<&Arc<Saga>> = catalog.versions(&newest.name).collect();
+        versions.reverse();
+        let mut opens = versions.first().map_or(newest.version, |first| first.version);
+        for (place, saga) in versions.iter().enumerate().skip(1) {
+            let others = versions[..place].iter().copied();
+            let others = others.chain(catalog.all().filter(|other| other.name != saga.name));
+            if has_orders(saga) || stands(saga, &rows, &wanted_by(others)) {
+                opens = saga.version;
+            }
+        }
+        above.push((newest.name.clone(), opens));
+    }
+    escrow.hold_versions(&above);
+    Ok(())
+}
+
+/// Whether everything a version watches is bound, or known to be absent, for others already.
+fn stands(saga: &Arc<Saga>, rows: &[BindingRow], for_others: &[Wanted]) -> bool {
+    wanted_by(std::iter::once(saga)).iter().all(|wanted| {
+        let keys = wanted.binding_keys();
+        let others = for_others.iter().find(|other| other.exchange == wanted.exchange);
+        let is_covered = others.is_some_and(|other| keys.iter().all(|key| other.binding_keys().contains(key)));
+        is_covered && rows.iter().any(|row| row.exchange == wanted.exchange && row.problem.is_none())
+    })
+}
+
+/// The exchanges a version watches.
+pub fn exchanges(saga: &Saga) -> impl Iterator<Item = &str> {
+    saga.watch.iter().filter_map(|watch| match &watch.place {
+        Place::Exchange { name, .. } => Some(name.as_str()),
+        Place::Http => None,
+    })
 }
 
 /// What is now known of an exchange, and since when messages to it may have been missed.
@@ -121,10 +184,8 @@ fn judge(look: &Look, previous: Option<&BindingRow>, before: Moment, after: Mome
 }
 
 fn gaps(catalog: &Catalog, exchange: &str, from: Moment, to: Moment) -> Vec<NewDoubt> {
-    let watches = |saga: &Saga| {
-        saga.watch.iter().any(|watch| matches!(&watch.place, Place::Exchange { name, .. } if name == exchange))
-    };
-    let sagas = catalog.newest_all().filter(|saga| catalog.versions(&saga.name).any(|version| watches(version)));
+    let watches = |saga: &Arc<Saga>| exchanges(saga).any(|name| name == exchange);
+    let sagas = catalog.newest_all().filter(|saga| catalog.versions(&saga.name).any(watches));
     let doubt = |saga: &Arc<Saga>| NewDoubt {
         kind: DoubtKind::Gap,
         saga: Some(saga.name.clone()),
@@ -142,8 +203,12 @@ fn gaps(catalog: &Catalog, exchange: &str, from: Moment, to: Moment) -> Vec<NewD
 
 /// Every exchange any version watches, each with all keys any of them needs.
 pub fn wanted(catalog: &Catalog) -> Vec<Wanted> {
+    wanted_by(catalog.all())
+}
+
+fn wanted_by<'a>(sagas: impl Iterator<Item = &'a Arc<Saga>>) -> Vec<Wanted> {
     let mut by_exchange: BTreeMap<String, Wanted> = BTreeMap::new();
-    for saga in catalog.all() {
+    for saga in sagas {
         for watch in &saga.watch {
             let Place::Exchange { name, declare, keys } = &watch.place else { continue };
             let one = Wanted {

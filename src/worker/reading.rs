@@ -11,7 +11,7 @@ use sha2::Digest as _;
 use crate::bus::{Delivery, Gap, GapKind};
 use crate::saga::batch::{NewDoubt, QuarantineReason, Quarantined};
 use crate::saga::catalog::Catalog;
-use crate::saga::decide::{Arrival, Candidate, Delivered, OrderRef, RawMessage, Work};
+use crate::saga::decide::{Arrival, Candidate, Delivered, OrderRef, RawMessage, Unread, Work};
 use crate::saga::order::Digest;
 use crate::saga::time::Span;
 use crate::store::TapRow;
@@ -46,16 +46,15 @@ impl Readings {
         delivery: &Delivery,
         salt: [u8; 16],
         lag: Option<Span>,
-    ) -> Vec<Work> {
+    ) -> Option<Delivered> {
         if is_own(delivery) {
-            return Vec::new();
+            return None;
         }
         let message = Message::new(delivery, salt, self.body_keep_bytes, lag);
         let mut arrivals = Vec::new();
-        let mut work = Vec::new();
         let mut readable = true;
         for saga in catalog.newest_all() {
-            let mut candidates = Vec::new();
+            let (mut candidates, mut unread) = (Vec::new(), None);
             for version in catalog.versions(&saga.name) {
                 match wire::read(version, &message) {
                     Reading::Elsewhere | Reading::Ignored => {}
@@ -70,29 +69,26 @@ impl Readings {
                         // Only the newest version judges what cannot be read; an older one may still read its own.
                         if version.version == saga.version {
                             readable &= reason == QuarantineReason::NoEvent;
-                            let found = Unread { saga: &saga.name, reason, detail, event, order_id };
-                            work.extend(self.unreadable(delivery, found));
+                            let found = Found { saga: &saga.name, reason, detail, event, order_id };
+                            unread = self.unreadable(delivery, found);
                         }
                     }
                 }
             }
-            if !candidates.is_empty() {
-                arrivals.push(Arrival { saga: saga.name.clone(), candidates });
+            if !candidates.is_empty() || unread.is_some() {
+                arrivals.push(Arrival { saga: saga.name.clone(), candidates, unread });
             }
         }
         sight.read(&delivery.exchange, readable);
-        if !arrivals.is_empty() {
-            work.push(Work::Delivered(Delivered {
-                arrivals,
-                redelivered: delivery.redelivered,
-                content_hash: message.content_hash(),
-                message: Arc::new(raw(delivery, self.body_keep_bytes)),
-            }));
-        }
-        work
+        (!arrivals.is_empty()).then(|| Delivered {
+            arrivals,
+            redelivered: delivery.redelivered,
+            content_hash: message.content_hash(),
+            message: Arc::new(raw(delivery, self.body_keep_bytes)),
+        })
     }
 
-    fn unreadable(&mut self, delivery: &Delivery, found: Unread<'_>) -> Option<Work> {
+    fn unreadable(&mut self, delivery: &Delivery, found: Found<'_>) -> Option<Unread> {
         if found.event.is_none() {
             let samples = self.samples.entry((delivery.exchange.clone(), found.reason)).or_default();
             if *samples >= SAMPLES_MAX {
@@ -115,11 +111,11 @@ impl Readings {
             body,
             body_bytes,
         };
-        Some(Work::Unreadable { message: Box::new(message), doubt })
+        Some(Unread { message: Box::new(message), doubt })
     }
 }
 
-struct Unread<'a> {
+struct Found<'a> {
     saga: &'a str,
     reason: QuarantineReason,
     detail: String,
@@ -150,15 +146,6 @@ pub fn gap(gap: &Gap, row: Option<&TapRow>) -> Option<NewDoubt> {
 
 /// The sagas that have deliveries among `work`.
 pub fn sagas_of(work: &[Work]) -> BTreeSet<String> {
-    let delivered = work.iter().filter_map(|work| match work {
-        Work::Delivered(delivered) => Some(delivered),
-        Work::Unreadable { .. }
-        | Work::Due(..)
-        | Work::Settled { .. }
-        | Work::Command(..)
-        | Work::Reconsider(_)
-        | Work::Resolved(_)
-        | Work::Doubt(_) => None,
-    });
+    let delivered = work.iter().filter_map(super::applying::delivered);
     delivered.flat_map(|delivered| &delivered.arrivals).map(|arrival| arrival.saga.clone()).collect()
 }

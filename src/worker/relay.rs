@@ -99,8 +99,8 @@ impl Worker for Relay {
             }
             let work = settlements(&claimed, verdicts);
             if !work.is_empty() {
-                let plan = self.escrow.plan(work, now);
-                self.escrow.commit(plan).await?;
+                // A row whose settlement is refused stays leased, and is tried again when that is over.
+                self.escrow.commit_each(work, now).await?;
             }
             if !unknown.is_empty() {
                 store.release_outbox(unknown, RELEASE_AFTER).await?;

@@ -28,6 +28,8 @@ struct Inner {
     last_commit: Option<Moment>,
     last_canary: Option<Moment>,
     canary_out: Option<Moment>,
+    /// When the view was first asked for.
+    asked_since: Option<Moment>,
     readings: BTreeMap<String, VecDeque<bool>>,
     problems: BTreeMap<String, String>,
     lag: Option<Span>,
@@ -105,20 +107,27 @@ impl Sight {
         });
     }
 
-    /// How well Escrow sees now. `consuming`: a consumer stands on the tap, here or in another replica.
-    pub fn view(&self, now: Moment, consuming: bool) -> View {
+    /// A watermark is stored: canaries sent up to then came back, to this replica or to another.
+    pub fn stored(&self, watermark: Moment) {
+        self.with(|inner| inner.canary_out = inner.canary_out.filter(|out| *out > watermark));
+    }
+
+    /// How well Escrow sees now. `consuming`: a consumer stands on the tap, here or in another replica. `stored`: the stored
+    /// watermark; while it moves, the replica that holds the tap is well.
+    pub fn view(&self, now: Moment, consuming: bool, stored: Option<Moment>) -> View {
         self.with(|inner| {
+            let asked_since = *inner.asked_since.get_or_insert(now);
             if let Some((exchange, problem)) = inner.problems.iter().next() {
                 return View::Blind(format!("exchange {exchange}: {problem}"));
             }
             if let Some((exchange, _)) = inner.readings.iter().find(|(_, window)| too_much(window)) {
                 return View::Blind(format!("too many messages of exchange {exchange} cannot be read"));
             }
-            let last = inner.last_commit.max(inner.last_canary).max(inner.watching_since);
-            let silent = last.is_some_and(|last| now.since(last) > BLIND_AFTER);
-            if silent {
+            let signs = [inner.last_commit, inner.last_canary, inner.watching_since, stored];
+            let last = signs.into_iter().flatten().max().unwrap_or(asked_since).max(asked_since);
+            if now.since(last) > BLIND_AFTER {
                 let why = if consuming { "nothing came through the tap" } else { "no consumer on the tap" };
-                return View::Blind(format!("{why} for {}", now.since(last.unwrap_or(now))));
+                return View::Blind(format!("{why} for {}", now.since(last)));
             }
             match inner.canary_out {
                 Some(out) if now.since(out) > Span::from_secs(1) => View::Behind,
@@ -131,4 +140,31 @@ impl Sight {
 fn too_much(window: &VecDeque<bool>) -> bool {
     let unreadable = window.iter().filter(|readable| !**readable).count();
     unreadable > READING_WINDOW / UNREADABLE_ONE_IN && unreadable * UNREADABLE_ONE_IN > window.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Moment {
+        Moment(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn a_replica_that_stands_by_sees_by_what_the_other_stores() {
+        let sight = Sight::default();
+        assert_eq!(sight.view(at(0), true, None), View::Clear);
+        sight.canary_sent(at(1));
+        assert_eq!(sight.view(at(3), true, None), View::Behind);
+        sight.stored(at(1));
+        assert_eq!(sight.view(at(20), true, Some(at(18))), View::Clear, "its canary came back to the other");
+        assert!(matches!(sight.view(at(40), true, Some(at(18))), View::Blind(_)));
+    }
+
+    #[test]
+    fn a_tap_that_never_opened_is_blindness() {
+        let sight = Sight::default();
+        assert_eq!(sight.view(at(0), false, Some(at(-900))), View::Clear, "it has only begun");
+        assert_eq!(sight.view(at(16), false, None), View::Blind("no consumer on the tap for 16s".to_owned()));
+    }
 }

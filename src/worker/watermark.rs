@@ -16,11 +16,12 @@ use futures_util::future::BoxFuture;
 use crate::bus::Tap;
 use crate::saga::batch::NewDoubt;
 use crate::saga::catalog::Catalog;
-use crate::saga::definition::Place;
+use crate::saga::definition::{Place, Saga};
 use crate::saga::order::DoubtKind;
 use crate::saga::time::{Moment, Span};
 use crate::store::{BindingRow, TapRow};
 
+use super::looks::exchanges;
 use super::{Escrow, Ran, Worker, WorkerError};
 
 /// Canaries go out at least this often.
@@ -37,6 +38,9 @@ const HTTP_SETTLED_AFTER: Span = Span::from_secs(60);
 
 /// That a saga is fed over HTTP is stored this often.
 const HTTP_STORED_EVERY: Span = Span::from_secs(3600);
+
+/// Which sagas others take events for is read this often, in runs of a second.
+const OTHERS_EVERY_RUNS: u64 = 30;
 
 /// A saga counts as fed over HTTP for this long after an event.
 const HTTP_SEEN_FOR: Span = Span::from_secs(86_400);
@@ -115,6 +119,9 @@ impl Watermarks {
             .newest_all()
             .filter_map(|saga| Some((saga.name.clone(), view.watermark_of(escrow, &catalog, &saga.name)?)))
             .collect();
+        if let Some(watermark) = tap.as_ref().and_then(|row| row.watermark) {
+            escrow.sight.stored(watermark);
+        }
         let known = Arc::new(Known { now, tap, bindings, by_saga });
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&known));
         Ok(known)
@@ -137,7 +144,13 @@ struct Seen<'a> {
 impl Seen<'_> {
     fn watermark_of(&self, escrow: &Escrow, catalog: &Catalog, saga: &str) -> Option<Moment> {
         let mut least = self.now;
-        for watch in catalog.versions(saga).flat_map(|version| &version.watch) {
+        let opens = catalog.newest(saga).map_or(u32::MAX, |newest| newest.version);
+        // A version that is held back here may have orders of another replica once all its exchanges are known.
+        let counts = |version: &&Arc<Saga>| {
+            version.version <= opens
+                || exchanges(version).all(|name| self.bindings.iter().any(|row| row.exchange == name))
+        };
+        for watch in catalog.versions(saga).filter(counts).flat_map(|version| &version.watch) {
             match &watch.place {
                 Place::Exchange { name, .. } => {
                     if self.tap.is_some() {
@@ -203,6 +216,7 @@ impl Pulse {
 
     /// A stored watermark earlier than one seen before: the database lost commits. A gap from there to now.
     async fn notice_loss(&mut self, row: &TapRow) -> Result<(), WorkerError> {
+        // Recorded first: only then is the later one forgotten.
         if row.watermark < self.remembered {
             let lost = lost_commits(row.watermark, row.now);
             tracing::error!(stored = ?row.watermark, seen = ?self.remembered, "the database holds an earlier watermark than it did");
@@ -270,15 +284,18 @@ impl Worker for Pulse {
     }
 }
 
-/// Says, again and again, that events over HTTP are being accepted: a silence of this is a break.
+/// Says, again and again, that events over HTTP are being accepted: a silence of this is a break. Now and then it reads which
+/// sagas other replicas take events for.
 pub struct Accepting {
     escrow: Arc<Escrow>,
+    watermarks: Arc<Watermarks>,
+    runs: u64,
 }
 
 impl Accepting {
     /// For this process's API.
-    pub fn new(escrow: Arc<Escrow>) -> Self {
-        Self { escrow }
+    pub fn new(escrow: Arc<Escrow>, watermarks: Arc<Watermarks>) -> Self {
+        Self { escrow, watermarks, runs: 0 }
     }
 }
 
@@ -290,6 +307,10 @@ impl Worker for Accepting {
     fn run_once(&mut self) -> BoxFuture<'_, Result<Ran, WorkerError>> {
         Box::pin(async move {
             self.escrow.store.accepting(HTTP.to_owned(), HTTP_PAUSE_MAX).await?;
+            self.runs += 1;
+            if self.runs.is_multiple_of(OTHERS_EVERY_RUNS) {
+                self.watermarks.load_over_http(&self.escrow).await?;
+            }
             Ok(Ran::Idle(Duration::from_secs(1)))
         })
     }

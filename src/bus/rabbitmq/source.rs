@@ -194,6 +194,7 @@ impl RabbitSource {
         let gaps_through = gaps.last().map(|(number, _)| *number);
         self.gaps_offered = gaps_through.unwrap_or(self.gaps_offered);
         self.batches += 1;
+        let is_fresh = arrived.iter().any(|arrived| !arrived.redelivered);
         let acker = arrived.last().map(|last| last.acker.clone());
         let mut items: Vec<Item> = gaps.into_iter().map(|(_, gap)| Item::Gap(gap)).collect();
         for one in arrived {
@@ -214,7 +215,7 @@ impl RabbitSource {
             done: false,
         };
         let (tap, lag) = (self.shared.names.tap.to_string(), self.shared.flights.lag());
-        Batch { tap: Some(tap), items, lag, receipt: Box::new(receipt) }
+        Batch { tap: Some(tap), items, lag, is_fresh, receipt: Box::new(receipt) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::placing::Placed;
-use super::{Arrival, Delivered, OrderRef, Plan, RawMessage, Work};
+use super::{Arrival, Delivered, Plan, RawMessage, Unread, Work};
 use crate::saga::batch::{
     Changes, Loaded, NewDoubt, QuarantineReason, Quarantined, SavedOrder, SavedPayload, Sealed, StoredPayload,
     TapProgress,
@@ -12,7 +12,7 @@ use crate::saga::batch::{
 use crate::saga::definition::Saga;
 use crate::saga::input::{Command, Event, Input, Misfit};
 use crate::saga::machine::{self, ResultOf, StoredEvents};
-use crate::saga::order::{Circumstances, Digest, DoubtKind, Order, OrderKey};
+use crate::saga::order::{Circumstances, Digest, Doubt, DoubtKind, Order, OrderKey};
 use crate::saga::time::Moment;
 
 /// One run over a batch.
@@ -25,6 +25,8 @@ pub(super) struct Deciding<'a> {
     last_batch: VecDeque<Digest>,
     this_batch: Vec<Digest>,
     brakes: BTreeMap<String, u32>,
+    /// Those stored, and those this batch found so far.
+    doubts: Vec<Doubt>,
     changes: Changes,
 }
 
@@ -40,15 +42,22 @@ struct Working {
 
 impl<'a> Deciding<'a> {
     pub(super) fn new(plan: &'a Plan, loaded: &'a Loaded) -> Self {
+        let before = plan.tap.as_ref().map(|tap| tap.before.clone()).unwrap_or_default();
+        let mut last_batch: VecDeque<Digest> = loaded.last_batch.iter().copied().collect();
+        // What an earlier part of this batch left behind is this batch's own.
+        for hash in &before {
+            take_from(&mut last_batch, *hash);
+        }
         Self {
             plan,
             loaded,
             working: BTreeMap::new(),
             lines: loaded.lines.clone(),
             counters: BTreeMap::new(),
-            last_batch: loaded.last_batch.iter().copied().collect(),
-            this_batch: Vec::new(),
+            last_batch,
+            this_batch: before,
             brakes: plan.brakes.clone(),
+            doubts: loaded.doubts.clone(),
             changes: Changes { idempotency_key: plan.idempotency_key.clone(), ..Changes::default() },
         }
     }
@@ -56,6 +65,7 @@ impl<'a> Deciding<'a> {
     /// The batch was committed before; what it left behind stays.
     pub(super) fn is_applied_already(&mut self) {
         self.this_batch.clone_from(&self.loaded.last_batch);
+        self.last_batch.clear();
     }
 }
 
@@ -63,7 +73,7 @@ impl Deciding<'_> {
     pub(super) fn work(&mut self, work: &Work) {
         match work {
             Work::Delivered(delivered) => self.delivered(delivered),
-            Work::Unreadable { message, doubt } => self.unreadable(message, *doubt),
+            Work::Unreadable(unread) => self.unreadable(unread),
             Work::Due(key, watermark) => self.existing(key, &Input::Due(*watermark)),
             Work::Reconsider(key) => self.existing(key, &Input::Reconsider),
             Work::Settled { order, confirmation, is_input } => {
@@ -74,14 +84,14 @@ impl Deciding<'_> {
             }
             Work::Command(key, command) => self.command(key, command),
             Work::Resolved(resolved) => self.changes.resolved.push(resolved.clone()),
-            Work::Doubt(doubt) => self.changes.doubts.push(doubt.clone()),
+            Work::Doubt(doubt) => self.doubt(doubt.clone()),
         }
     }
 
-    fn unreadable(&mut self, message: &Quarantined, doubt: bool) {
+    fn unreadable(&mut self, Unread { message, doubt }: &Unread) {
         self.changes.tally.quarantined += 1;
-        if doubt {
-            self.changes.doubts.push(NewDoubt {
+        if *doubt {
+            self.doubt(NewDoubt {
                 kind: DoubtKind::Quarantine,
                 saga: message.saga.clone(),
                 from: self.loaded.now,
@@ -92,50 +102,53 @@ impl Deciding<'_> {
                 quarantined: Some(self.changes.quarantined.len()),
             });
         }
-        self.changes.quarantined.push(message.clone());
+        self.changes.quarantined.push((**message).clone());
+    }
+
+    /// Holds from the next input on, as if the batch ended here.
+    fn doubt(&mut self, doubt: NewDoubt) {
+        let NewDoubt { kind, saga, from, to, event, order_id, detail: _, quarantined: _ } = doubt.clone();
+        self.doubts.push(Doubt { id: 0, kind, saga, from, to, event, order_id });
+        self.changes.doubts.push(doubt);
     }
 
     /// Rule 2: without an id, a message is a duplicate only if the broker says so and the tap's last batch held it.
     fn delivered(&mut self, delivered: &Delivered) {
-        let mut without_id = false;
         let mut again = None;
         for arrival in &delivered.arrivals {
-            let unidentified = arrival
-                .candidates
-                .iter()
-                .any(|candidate| candidate.event.identity.is_none() || candidate.place == OrderRef::Arrival);
-            without_id |= unidentified;
-            if unidentified && *again.get_or_insert_with(|| self.was_in_last_batch(delivered)) {
+            if arrival.is_without_id() && *again.get_or_insert_with(|| self.was_in_last_batch(delivered)) {
                 self.changes.tally.duplicate += 1;
                 continue;
             }
             self.arrival(arrival, &delivered.message);
         }
-        if without_id {
+        if delivered.is_without_id() {
             self.this_batch.push(delivered.content_hash);
         }
     }
 
     fn was_in_last_batch(&mut self, delivered: &Delivered) -> bool {
-        let place = self.last_batch.iter().position(|hash| *hash == delivered.content_hash);
-        delivered.redelivered && place.and_then(|place| self.last_batch.remove(place)).is_some()
+        delivered.redelivered && take_from(&mut self.last_batch, delivered.content_hash)
     }
 
     fn arrival(&mut self, arrival: &Arrival, message: &RawMessage) {
         let Some(newest) = self.plan.catalog.newest(&arrival.saga).cloned() else { return };
-        let placed = match arrival.candidates.first().map(|candidate| &candidate.place) {
-            Some(OrderRef::Arrival) => self.place_by_arrival(arrival, &newest),
-            Some(OrderRef::Id(_)) => self.place_by_id(arrival, &newest),
-            None => Placed::Ignored,
-        };
-        match placed {
+        match self.place(arrival, &newest) {
             Placed::In(key, saga, event) => self.apply_event(&key, &saga, event, message),
-            Placed::Ignored => self.changes.tally.ignored += 1,
+            Placed::Ignored => match &arrival.unread {
+                Some(unread) => self.unreadable(unread),
+                None => self.changes.tally.ignored += 1,
+            },
             Placed::Duplicate => self.changes.tally.duplicate += 1,
             Placed::Nowhere(event) => {
                 let reason = QuarantineReason::Unplaced;
                 let detail = format!("no order of saga {} waits for {}", arrival.saga, event.name);
                 self.quarantine(message, reason, detail, Some(&arrival.saga), Some(&event.name), None);
+            }
+            Placed::Unknown(key, version, event) => {
+                let reason = QuarantineReason::CorruptOrder;
+                let detail = format!("order {key} is on version {version} of its saga, which is not known here");
+                self.quarantine(message, reason, detail, Some(&key.saga), Some(&event), Some(&key.order_id));
             }
         }
     }
@@ -189,10 +202,12 @@ impl Deciding<'_> {
     /// An input for an order that must exist; if it does not (any more), nothing follows.
     fn existing(&mut self, key: &OrderKey, input: &Input) {
         let Some(saga) = self.saga_of(key) else { return };
-        let before = self.order(key).map_or(0, |order| order.sequence);
+        let before = self.order(key).map(|order| (order.sequence, order.next_due()));
         let ran = self.run(key, &saga, input);
-        if let (Input::Due(_), Ok(Some((_, sequence)))) = (input, ran) {
-            self.changes.tally.deadlines_fired += u64::from(sequence > before);
+        let (Input::Due(_), Ok(Some((_, sequence))), Some((before, due))) = (input, ran, before) else { return };
+        if sequence > before {
+            self.changes.tally.deadlines_fired += 1;
+            self.changes.fire_delays.extend(due.map(|due| self.loaded.now.since(due)));
         }
     }
 
@@ -226,7 +241,7 @@ impl Deciding<'_> {
             now,
             mode: self.loaded.modes.get(&key.saga).copied().unwrap_or(saga.mode),
             braked: self.brakes.get(&key.saga) == Some(&0),
-            doubts: &self.loaded.doubts,
+            doubts: &self.doubts,
         };
         let first = working.order.sequence + 1;
         let outcome = machine::apply(saga, working.order.clone(), &mut working.stored, input, &circumstances)?;
@@ -280,15 +295,25 @@ impl Deciding<'_> {
                 attributes_changed: working.attributes_changed,
             });
         }
-        // Only messages without an id need the token: the others are known by their identity.
-        if !self.this_batch.is_empty() {
+        // Only what is not known by its identity needs the token.
+        let has_marks = !self.this_batch.is_empty();
+        if has_marks || !self.changes.quarantined.is_empty() || !self.changes.doubts.is_empty() {
             self.this_batch.extend(self.plan.token.filter(|token| !self.this_batch.contains(token)));
         }
         self.changes.counters = self.counters;
-        self.changes.tap =
-            self.plan.tap.clone().map(|(name, watermark)| TapProgress { name, watermark, last_batch: self.this_batch });
+        if let Some(tap) = &self.plan.tap {
+            let still = self.last_batch.into_iter().filter(|_| !tap.is_fresh);
+            let last_batch = self.this_batch.into_iter().chain(still).collect();
+            self.changes.tap = Some(TapProgress { name: tap.name.clone(), watermark: tap.watermark, last_batch });
+        }
         self.changes
     }
+}
+
+/// Uses up one entry; `false` if there is none.
+fn take_from(hashes: &mut VecDeque<Digest>, hash: Digest) -> bool {
+    let place = hashes.iter().position(|known| *known == hash);
+    place.and_then(|place| hashes.remove(place)).is_some()
 }
 
 /// The name of the event of a journal entry, as the order remembers it.

@@ -17,18 +17,15 @@ use super::batch::{Changes, Loaded, Lookup, NewDoubt, Quarantined, Resolved, Sto
 use super::catalog::Catalog;
 use super::definition::Saga;
 use super::input::{Command, Confirmation, Event};
-use super::order::{Digest, OrderKey};
+use super::order::{Digest, Order, OrderKey};
 use super::time::Moment;
 
 /// One thing a batch has to deal with.
 #[derive(Clone, Debug)]
 pub enum Work {
     Delivered(Delivered),
-    /// A message that could not be read; with `doubt`, it may have been what an order waits for.
-    Unreadable {
-        message: Box<Quarantined>,
-        doubt: bool,
-    },
+    /// A message nothing can be done about but keep.
+    Unreadable(Unread),
     /// The watermark of the order's saga has passed this moment.
     Due(OrderKey, Moment),
     /// The word on an outbox row; for a telling the order need not be touched.
@@ -75,6 +72,16 @@ pub struct Arrival {
     pub saga: String,
     /// As each version reads it, newest first; versions that do not name it are missing.
     pub candidates: Vec<Candidate>,
+    /// Why the newest version cannot read it, where it cannot; unless another takes it, it is quarantined.
+    pub unread: Option<Unread>,
+}
+
+/// What is kept of a delivery a saga cannot read.
+#[derive(Clone, Debug)]
+pub struct Unread {
+    pub message: Box<Quarantined>,
+    /// It may have been what an order waits for.
+    pub doubt: bool,
 }
 
 /// A delivery as one version reads it.
@@ -103,24 +110,54 @@ pub struct Plan {
     pub work: Vec<Work>,
     /// How many more orders of a saga may turn back by timeout before the brake holds (rule 14); missing means no brake.
     pub brakes: BTreeMap<String, u32>,
-    /// The batch came from this tap, up to this canary.
-    pub tap: Option<(String, Option<Moment>)>,
+    /// `None` for what comes from no tap.
+    pub tap: Option<FromTap>,
     /// Names this very batch: found in what the tap's last batch left behind, it says that the batch is applied already and only
     /// the answer to its commit was lost.
     pub token: Option<Digest>,
     pub idempotency_key: Option<String>,
+    /// Decide nothing where an order is on a version the catalog does not have: another replica may follow it already.
+    pub needs_versions: bool,
     pub read_stored: ReadStored,
+}
+
+/// What a batch is to the tap it came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FromTap {
+    pub name: String,
+    /// Everything enqueued before this moment is in this batch or was in one before.
+    pub watermark: Option<Moment>,
+    /// Something in it is delivered for the first time. What was delivered before and not acknowledged comes first, so the batch
+    /// before cannot come again after this one.
+    pub is_fresh: bool,
+    /// Hashes of the messages without an id in those parts of this very batch that are committed already.
+    pub before: Vec<Digest>,
 }
 
 /// Open orders of a saga placed by arrival that are loaded beside one for each of its messages: how far behind the
 /// oldest an order may be and still be found when those before it wait for something else.
 const LINE_MARGIN: usize = 200;
 
+impl Delivered {
+    /// Whether it is told apart by its content alone (rule 2): where a saga finds no id in it, or cannot read it.
+    pub fn is_without_id(&self) -> bool {
+        self.arrivals.iter().any(Arrival::is_without_id)
+    }
+}
+
+impl Arrival {
+    fn is_without_id(&self) -> bool {
+        let without =
+            |candidate: &Candidate| candidate.event.identity.is_none() || candidate.place == OrderRef::Arrival;
+        self.unread.is_some() || self.candidates.iter().any(without)
+    }
+}
+
 impl Plan {
     /// What to load for this batch.
     pub fn lookup(&self) -> Lookup {
         let mut lookup = Lookup {
-            tap: self.tap.as_ref().map(|(name, _)| name.clone()),
+            tap: self.tap.as_ref().map(|tap| tap.name.clone()),
             idempotency_key: self.idempotency_key.clone(),
             ..Lookup::default()
         };
@@ -135,7 +172,7 @@ impl Plan {
                         lookup.orders.insert(order.clone());
                     }
                 }
-                Work::Unreadable { .. } | Work::Resolved(_) | Work::Doubt(_) => {}
+                Work::Unreadable(_) | Work::Resolved(_) | Work::Doubt(_) => {}
             }
         }
         let sagas: Vec<String> = lookup.orders.iter().map(|key| key.saga.clone()).collect();
@@ -172,9 +209,19 @@ impl Plan {
             deciding.is_applied_already();
             return deciding.finish();
         }
+        if let Some(unknown) = self.unknown_version(loaded) {
+            return Changes { unknown_version: Some(unknown), ..Changes::default() };
+        }
         for work in &self.work {
             deciding.work(work);
         }
         deciding.finish()
+    }
+
+    /// A version that an order of the batch is on, and the catalog does not have.
+    fn unknown_version(&self, loaded: &Loaded) -> Option<(String, u32)> {
+        let is_unknown = |order: &&Order| self.catalog.version(&order.key.saga, order.version).is_none();
+        let order = loaded.orders.values().find(is_unknown).filter(|_| self.needs_versions)?;
+        Some((order.key.saga.clone(), order.version))
     }
 }

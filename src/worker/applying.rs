@@ -1,0 +1,203 @@
+//! Applies a plan, whatever it takes, or says that it cannot be done now.
+//!
+//! ```text
+//!   commit ──▶ done
+//!     │ database away: again, with backoff, for 5 s; then let go
+//!     │ content refused: in halves, until the culprit is alone
+//!     ▼ and quarantined; all others are applied
+//! ```
+//!
+//! A commit whose answer was lost is asked for again, and recognised: by the identity of its messages, or by the token of the
+//! batch (each part of a split batch has its own).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sha2::Digest as _;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::saga::batch::{QuarantineReason, Quarantined};
+use crate::saga::decide::{Delivered, FromTap, OrderRef, Plan, Unread, Work};
+use crate::saga::order::Digest;
+use crate::saga::time::Moment;
+use crate::store::StoreError;
+
+use super::{Escrow, backoff, chain_of, sleep_or};
+
+/// A replica that cannot commit for this long lets its tap go.
+const LET_GO_AFTER: Duration = Duration::from_secs(5);
+
+/// Applies plans.
+pub struct Applying {
+    escrow: Arc<Escrow>,
+}
+
+/// Why a batch was not applied.
+pub enum Lost {
+    /// The database could not be used for too long: the batch comes again.
+    Database,
+    Stopping,
+}
+
+/// What became of a plan.
+pub enum Applied {
+    Done {
+        /// The acknowledgement must reach the broker before the next commit (rule 2).
+        settle: bool,
+        /// When, by the database's clock.
+        now: Moment,
+    },
+    /// Nothing was done: an order is on this version, which the catalog does not have.
+    UnknownVersion(String, u32),
+}
+
+impl Applying {
+    /// Applies to this Escrow's store.
+    pub fn new(escrow: Arc<Escrow>) -> Self {
+        Self { escrow }
+    }
+
+    /// Applies a plan; what the database refuses is quarantined.
+    ///
+    /// # Errors
+    /// It may be applied in parts; the whole is to be applied again.
+    pub async fn apply(&self, plan: Plan, shutdown: &CancellationToken) -> Result<Applied, Lost> {
+        match self.insist(shutdown, || self.escrow.commit(plan.clone())).await? {
+            Ok(committed) => Ok(match committed.changes.unknown_version {
+                Some((saga, version)) => Applied::UnknownVersion(saga, version),
+                None => Applied::Done {
+                    settle: committed.changes.tap.is_some_and(|tap| !tap.last_batch.is_empty()),
+                    now: committed.now,
+                },
+            }),
+            Err(error) => {
+                tracing::error!(error = %chain_of(&error), size = plan.work.len(), "the database refuses a batch; looking for the culprit");
+                Box::pin(self.apply_apart(plan, &error, shutdown)).await
+            }
+        }
+    }
+
+    /// Asks the database until it answers, for a while. The answer may be that it refuses.
+    ///
+    /// # Errors
+    /// It could not be used for too long.
+    pub async fn insist<'a, T>(
+        &self,
+        shutdown: &CancellationToken,
+        ask: impl Fn() -> BoxFuture<'a, Result<T, StoreError>>,
+    ) -> Result<Result<T, StoreError>, Lost> {
+        let began = Instant::now();
+        let mut failures = 0;
+        loop {
+            let error = match ask().await {
+                Err(StoreError::Unavailable(error)) => error,
+                answer => return Ok(answer),
+            };
+            failures += 1;
+            self.escrow.metrics.db_retries.inc();
+            tracing::warn!(error = %chain_of(&error), failures, "the database cannot be used now; trying again");
+            if began.elapsed() > LET_GO_AFTER {
+                return Err(Lost::Database);
+            }
+            if shutdown.is_cancelled() {
+                return Err(Lost::Stopping);
+            }
+            sleep_or(shutdown, backoff(failures)).await;
+        }
+    }
+
+    /// Splits a refused batch until the culprit is alone, and quarantines it: the others must not suffer for it.
+    async fn apply_apart(
+        &self,
+        mut plan: Plan,
+        error: &StoreError,
+        shutdown: &CancellationToken,
+    ) -> Result<Applied, Lost> {
+        if plan.work.len() <= 1 {
+            let Some(quarantined) = plan.work.first().and_then(|work| refused(work, error)) else {
+                return Err(Lost::Database);
+            };
+            plan.work = vec![quarantined];
+            return match self.insist(shutdown, || self.escrow.commit(plan.clone())).await? {
+                Ok(committed) => Ok(Applied::Done { settle: true, now: committed.now }),
+                Err(error) => {
+                    tracing::error!(error = %chain_of(&error), "the quarantine refuses a message too");
+                    Err(Lost::Database)
+                }
+            };
+        }
+        let (first, second) = halves(plan);
+        self.apply(first, shutdown).await?;
+        self.apply(second, shutdown).await
+    }
+}
+
+/// The two halves of a batch, to be committed one after the other.
+///
+/// The tap's progress belongs to the last part: only then everything before the canary is applied. What the first leaves behind
+/// is remembered with the second, for nothing is acknowledged before the whole.
+fn halves(plan: Plan) -> (Plan, Plan) {
+    let plan = Plan { needs_versions: false, ..plan };
+    let mut second = plan.clone();
+    let mut first = plan;
+    second.work = first.work.split_off(first.work.len() / 2);
+    first.token = first.token.map(|token| token_of(&token, "first"));
+    second.token = second.token.map(|token| token_of(&token, "second"));
+    if let (Some(tap), Some(last)) = (&mut first.tap, &mut second.tap) {
+        *tap = FromTap { watermark: None, is_fresh: false, ..tap.clone() };
+        last.before
+            .extend(first.work.iter().filter_map(delivered).filter(|it| it.is_without_id()).map(|it| it.content_hash));
+    }
+    (first, second)
+}
+
+/// What names a batch, or a part of one.
+pub fn token_of(secret: &Digest, part: &str) -> Digest {
+    let mut hash = sha2::Sha256::new();
+    hash.update(b"batch token");
+    hash.update(secret);
+    hash.update(part);
+    hash.finalize().into()
+}
+
+/// The delivery among the kinds of work.
+pub fn delivered(work: &Work) -> Option<&Delivered> {
+    match work {
+        Work::Delivered(delivered) => Some(delivered),
+        Work::Unreadable(_)
+        | Work::Due(..)
+        | Work::Settled { .. }
+        | Work::Command(..)
+        | Work::Reconsider(_)
+        | Work::Resolved(_)
+        | Work::Doubt(_) => None,
+    }
+}
+
+/// What is quarantined in place of work the database refuses; `None` where there is no message to keep.
+fn refused(work: &Work, error: &StoreError) -> Option<Work> {
+    let delivered = delivered(work)?;
+    let message = (*delivered.message).clone();
+    // Of one saga's message it is known which order it may have been for.
+    let only = if let [arrival] = delivered.arrivals.as_slice() { Some(arrival) } else { None };
+    let read = only.and_then(|arrival| arrival.candidates.first());
+    let order_id = read.and_then(|read| match &read.place {
+        OrderRef::Id(order_id) => Some(order_id.clone()),
+        OrderRef::Arrival => None,
+    });
+    let quarantined = Quarantined {
+        reason: QuarantineReason::Refused,
+        detail: chain_of(error),
+        saga: only.map(|arrival| arrival.saga.clone()),
+        event: read.map(|read| read.event.name.clone()),
+        order_id,
+        exchange: message.exchange,
+        routing_key: message.routing_key,
+        envelope: message.envelope,
+        body: message.body,
+        body_bytes: message.body_bytes,
+    };
+    Some(Work::Unreadable(Unread { message: Box::new(quarantined), doubt: true }))
+}
