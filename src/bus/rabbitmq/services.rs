@@ -151,7 +151,13 @@ impl Source for RabbitInbox {
                 body: arrived.data,
                 redelivered: arrived.redelivered,
             };
-            Ok(Batch { tap: None, items: vec![Item::Delivery(delivery)], lag: None, receipt: Box::new(receipt) })
+            Ok(Batch {
+                tap: None,
+                items: vec![Item::Delivery(delivery)],
+                lag: None,
+                is_fresh: false,
+                receipt: Box::new(receipt),
+            })
         })
     }
 }
