@@ -14,6 +14,9 @@ use crate::saga::time::{Moment, Span};
 
 /// How many rows one transaction forgets: short enough that nobody waits for it.
 const PURGED_AT_ONCE: i64 = 5_000;
+/// A watermark is stale this long after all else would be forgotten. An Escrow that was away for less finds its own, and so knows
+/// what it may have missed.
+const STALE_AFTER: Span = Span::from_secs(90 * 86_400);
 /// How many of the newest orders of a saga and status statistics are made from: enough for a 99th percentile, and the cost
 /// does not grow with the table.
 const SAMPLED: i64 = 20_000;
@@ -35,7 +38,7 @@ pub async fn purge_some(session: &mut dyn Session, before: Moment) -> Result<u64
     for statement in [sql!("purge_outbox"), sql!("purge_doubts"), sql!("purge_answers")] {
         gone += session.execute(statement, vec![Bind::Int(before.0), Bind::Int(PURGED_AT_ONCE)]).await?;
     }
-    Ok(gone)
+    Ok(gone + session.execute(sql!("purge_taps"), vec![Bind::Int((before - STALE_AFTER).0)]).await?)
 }
 
 /// The state of an order, as far as durations need it.

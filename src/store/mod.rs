@@ -170,7 +170,8 @@ pub trait Store: Query {
     /// Lets one replica at a time run a named piece of housekeeping: `true` if this call got it for `lease`.
     fn lease(&self, name: String, owner: Uuid, lease: Span) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// Forgets outbox rows settled, doubts resolved, and idempotency keys made before `before`. Returns how many rows went.
+    /// Forgets outbox rows settled, doubts resolved, and idempotency keys made before `before`, and watermarks that have not moved
+    /// for three months more. Returns how many rows went.
     fn purge(&self, before: Moment) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Replaces the statistics of steps by what the orders updated since `since` say.

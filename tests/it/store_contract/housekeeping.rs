@@ -46,6 +46,16 @@ pub async fn purge_forgets_only_what_is_old_and_done(bed: Bed) {
     seen.await.unwrap();
 }
 
+pub async fn stale_watermarks_are_forgotten_long_after_all_else(bed: Bed) {
+    let store = &*bed.store;
+    let until = store.accepting("http".to_owned(), Span::from_secs(5)).await.unwrap().accepting_until.unwrap();
+    let day = Span::from_secs(86_400);
+    let days = |count: i64| until + Span(day.0 * count);
+    assert_eq!(store.purge(days(89)).await.unwrap(), 0, "an Escrow may be away for that long");
+    assert_eq!(store.purge(days(91)).await.unwrap(), 1);
+    assert_eq!(store.tap("http".to_owned()).await.unwrap().accepting_until, None);
+}
+
 /// An order whose payment took `took`, with something else about it.
 fn paid(took: Span, more: impl Fn(&mut Order) + Send + Sync + 'static) -> impl Fn(&mut Order, Moment) + Send + Sync {
     move |order, now| {
