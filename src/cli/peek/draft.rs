@@ -15,11 +15,12 @@ const NAME_BYTES_MAX: usize = 90;
 /// Words YAML takes for something else than text.
 const YAML_WORDS: [&str; 8] = ["true", "false", "null", "yes", "no", "on", "off", "y"];
 
-/// The definition; `None` when no event with a name was seen.
+/// The definition; `None` when no event was seen that a definition could name.
 pub fn draft(exchange: &str, keys: Option<&[String]>, seen: &Gathered) -> Option<String> {
     let names: Vec<&str> = seen.events.iter().filter_map(|event| event.name.as_deref()).collect();
-    let (shown, left_out): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| plain(name) == *name);
-    if shown.is_empty() || plain(exchange) != exchange {
+    let (shown, left_out): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| is_writable(name));
+    let event: Vec<String> = seen.event.iter().filter(|it| is_writable(it)).cloned().collect();
+    if shown.is_empty() || !is_writable(exchange) || (event.is_empty() && seen.preset.is_none()) {
         return None;
     }
     let mut text = format!(
@@ -33,7 +34,7 @@ pub fn draft(exchange: &str, keys: Option<&[String]>, seen: &Gathered) -> Option
         let keys: Vec<String> = keys.iter().map(|key| quoted(key)).collect();
         let _ = writeln!(text, "    keys: [{}]", keys.join(", "));
     }
-    text += &read(seen);
+    text += &read(seen, &event);
     text += "\n# In the order in which they were first seen, one after the other. Steps that do not wait for each other run beside\n\
              # each other; a name that tells of a failure belongs under `failed` of the step it ends.\nsteps:\n";
     text += &steps(&shown);
@@ -44,26 +45,26 @@ pub fn draft(exchange: &str, keys: Option<&[String]>, seen: &Gathered) -> Option
     Some(text)
 }
 
-fn read(seen: &Gathered) -> String {
+fn read(seen: &Gathered, event: &[String]) -> String {
     let mut text = String::from("\nread:\n");
     match seen.preset {
         Some(preset) => {
             let _ = writeln!(text, "  preset: {}", preset_word(preset));
-            if !seen.event.is_empty() {
-                let others = seen.event.iter().map(|it| plain(it)).collect::<Vec<_>>().join(", ");
+            if !event.is_empty() {
+                let others = event.join(", ");
                 let _ = writeln!(text, "  # some messages are named otherwise: {others}");
             }
         }
         None => {
-            let _ = writeln!(text, "  event: {}", list(&seen.event));
+            let _ = writeln!(text, "  event: {}", list(event));
         }
     }
-    let usable: Vec<String> = seen.chosen.iter().filter(|it| plain(it) == **it).cloned().collect();
+    let usable: Vec<String> = seen.chosen.iter().filter(|it| is_writable(it)).cloned().collect();
     if usable.is_empty() {
         text += "  order_id: /order_id   # nothing that looks like an id was seen: say where it stands, or `arrival`\n";
     } else {
         let others = seen.order_ids.iter().map(|id| id.selector.as_str());
-        let others: Vec<&str> = others.filter(|it| !usable.iter().any(|used| used == it) && plain(it) == *it).collect();
+        let others: Vec<&str> = others.filter(|it| !usable.iter().any(|used| used == it) && is_writable(it)).collect();
         let or = others.iter().take(3).copied().collect::<Vec<_>>().join(", ");
         let or = if or.is_empty() { or } else { format!("   # or {or}") };
         let _ = writeln!(text, "  order_id: {}{or}", list(&usable));
@@ -113,6 +114,11 @@ fn name_of(text: &str, otherwise: &str) -> String {
         Some(_) => format!("{otherwise}_{name}"),
         None => otherwise.to_owned(),
     }
+}
+
+/// Whether a definition can hold it as text: it shows as it is, and is no expression.
+fn is_writable(text: &str) -> bool {
+    plain(text) == text && !text.contains("{{")
 }
 
 /// One selector, or a list of them.

@@ -144,7 +144,7 @@ fn events(seen: &[&Delivery], named: &[Named]) -> Gathered {
             Way::Preset(_) | Way::Selector(_) => {}
         }
     }
-    let preset = preset.filter(|_| most * 2 >= seen.len());
+    let preset = preset.filter(|_| most * 2 >= ways.values().sum());
     Gathered { events, preset, event: in_order(seen, named), ..Gathered::default() }
 }
 
