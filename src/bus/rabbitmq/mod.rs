@@ -10,6 +10,8 @@
 //!   escrow-look:    declares what is Escrow's, binds, looks at exchanges, and at queues for retries
 //! ```
 //!
+//! A look for a person ([`peek()`]) has a short connection of its own, without a supervisor.
+//!
 //! Never: changes, consumes or empties anything whose name does not begin with `escrow` (see [`names`]); nacks or cancels;
 //! unbinds by itself.
 
