@@ -42,3 +42,17 @@ pub struct DemoConfig {
 pub struct MigrateConfig {
     pub database_url: String,
 }
+
+/// `escrow peek`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeekConfig {
+    pub amqp_url: String,
+    pub exchange: String,
+    /// `None`: those that see most on every type of exchange.
+    pub keys: Option<Vec<String>>,
+    /// The Escrow whose tap has to be on this broker; `None`: whatever the end of the look does to the exchange is accepted.
+    pub beside: Option<String>,
+    pub run_for: Duration,
+    /// The look ends with this many messages.
+    pub messages_max: usize,
+}

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use escrow::cli::start::Start;
-use escrow::config::{DemoConfig, MigrateConfig, ServeConfig};
+use escrow::cli::start::{Seen, Start};
+use escrow::config::{DemoConfig, MigrateConfig, PeekConfig, ServeConfig};
 use escrow::store::{self, Store};
 use futures_util::future::BoxFuture;
 
@@ -42,6 +42,10 @@ impl Start for Program {
             tracing::info!(version, "the database is up to date");
             Ok(())
         })
+    }
+
+    fn peek(&self, config: PeekConfig) -> BoxFuture<'_, anyhow::Result<Seen>> {
+        Box::pin(escrow::app::peek(config))
     }
 
     fn open(&self, database_url: String) -> BoxFuture<'_, anyhow::Result<Arc<dyn Store>>> {

@@ -9,6 +9,7 @@
 mod desk;
 pub mod embedded;
 mod files;
+mod peek;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use crate::worker::watermark::{Accepting, Pulse, Watermarks};
 use crate::worker::{Escrow, Worker, drive, housekeeping};
 
 pub use files::read_definitions;
+pub use peek::peek;
 
 /// A batch of a thousand is read from the backlog at once: more gives little and makes every lock longer.
 const TAP: rabbitmq::Options = rabbitmq::Options {

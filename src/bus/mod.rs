@@ -15,6 +15,7 @@
 mod canary;
 pub mod http;
 pub mod memory;
+mod peek;
 pub mod rabbitmq;
 pub mod services;
 pub mod topic;
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
+pub use self::peek::{Peek, PeekError};
 use crate::saga::definition::Declare;
 use crate::saga::time::{Moment, Span};
 

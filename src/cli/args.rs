@@ -1,11 +1,14 @@
 //! What can be typed. Names and defaults are contract.
 
+mod peek;
+
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::peek::PeekArgs;
 use crate::config::{DemoConfig, MigrateConfig, ServeConfig};
 use crate::saga::time::Span;
 
@@ -55,6 +58,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Print the JSON Schema of a definition
     Schema,
+    /// Look at what is on the bus, for writing the first definition
+    Peek(PeekArgs),
     /// Run recorded events through a definition in virtual time
     Try(TryArgs),
     /// Ask about orders and act on them

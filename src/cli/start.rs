@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::config::{DemoConfig, MigrateConfig, ServeConfig};
+use crate::bus::Delivery;
+use crate::config::{DemoConfig, MigrateConfig, PeekConfig, ServeConfig};
 use crate::store::Store;
+
+/// What a look at an exchange saw, in the order of arrival.
+pub type Seen = Vec<Delivery>;
 
 /// What only the whole program can do.
 pub trait Start: Sync {
@@ -18,6 +22,9 @@ pub trait Start: Sync {
 
     /// Brings the database up to date.
     fn migrate(&self, config: MigrateConfig) -> BoxFuture<'_, anyhow::Result<()>>;
+
+    /// Looks at what passes through an exchange. An error that holds a `PeekError` says what was missing.
+    fn peek(&self, config: PeekConfig) -> BoxFuture<'_, anyhow::Result<Seen>>;
 
     /// Opens a database.
     fn open(&self, database_url: String) -> BoxFuture<'_, anyhow::Result<Arc<dyn Store>>>;

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::args::{Cli, Command, Format};
 use super::failure::{FAILURE, Failure, NOT_ALLOWED, NOT_FOUND, UNAVAILABLE, USAGE};
 use super::output::{Output, Said, plain};
-use super::start::Start;
+use super::start::{Seen, Start};
 use super::{audit, dispatch};
-use crate::config::{DemoConfig, MigrateConfig, ServeConfig};
+use crate::config::{DemoConfig, MigrateConfig, PeekConfig, ServeConfig};
 use crate::http::serve;
 use crate::http::state::ApiState;
 use crate::http::tests::support::{FakeDesk, FakeStore, journal_row, key, order};
@@ -76,6 +76,10 @@ impl Start for NoProgram {
     }
 
     fn migrate(&self, _: MigrateConfig) -> BoxFuture<'_, anyhow::Result<()>> {
+        Box::pin(async { anyhow::bail!("no program here") })
+    }
+
+    fn peek(&self, _: PeekConfig) -> BoxFuture<'_, anyhow::Result<Seen>> {
         Box::pin(async { anyhow::bail!("no program here") })
     }
 

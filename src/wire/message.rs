@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
+use serde_json::Value;
 use sha2::Digest as _;
 
 use super::frame::{self, Facts, Frame, Parts};
@@ -65,6 +66,16 @@ impl<'d> Message<'d> {
             part(value.to_string().as_bytes());
         }
         hash.finalize().into()
+    }
+
+    /// Names of the event by `preset`, the likeliest first; none where the message is not of the kind.
+    pub fn types(&self, preset: Preset) -> &[String] {
+        self.frame(Some(preset)).as_ref().map_or(&[], |frame| &frame.types)
+    }
+
+    /// The payload by `preset` as JSON, or the body without one; `None` where there is none, or it is no JSON.
+    pub fn payload_value(&self, preset: Option<Preset>) -> Option<&Value> {
+        self.frame(preset).as_ref().ok()?.view()
     }
 
     /// The content as it is stored; shared by all who read it.

@@ -296,7 +296,7 @@ async fn nothing_foreign_is_declared_changed_or_deleted() {
 }
 
 /// Everything on the virtual host that is not Escrow's, in `rabbitmqctl`'s words.
-async fn definitions(vhost: &Vhost<'static>) -> Vec<String> {
+pub async fn definitions(vhost: &Vhost<'static>) -> Vec<String> {
     let lists = [
         ("exchanges", &["name", "type", "durable", "auto_delete", "internal", "arguments"][..]),
         ("queues", &["name", "durable", "auto_delete", "arguments"]),

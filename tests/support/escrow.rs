@@ -102,7 +102,8 @@ impl Escrow {
             .unwrap()
     }
 
-    fn url(&self, path: &str) -> String {
+    /// An address of its API.
+    pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 

@@ -171,7 +171,8 @@ impl Live {
         self.socket.shutdown(Shutdown::Both).ok();
     }
 
-    async fn close(&self) {
+    /// Closes it politely, or not.
+    pub(super) async fn close(&self) {
         if timeout(CLOSE_TIMEOUT, self.connection.close(200, "OK".into())).await.is_err() {
             tracing::debug!("the broker did not answer a close in time");
         }
@@ -179,7 +180,7 @@ impl Live {
     }
 
     /// Returns why it ended, once it has; `None` when it only is to be replaced.
-    async fn ended(&self) -> Option<String> {
+    pub(super) async fn ended(&self) -> Option<String> {
         let mut events = Box::pin(self.connection.events_listener());
         let mut last = String::from("the connection ended");
         while self.is_up() {
@@ -373,6 +374,14 @@ impl From<lapin::Error> for Refusal {
         };
         Self { text: error.to_string(), lasting }
     }
+}
+
+/// One connection without a supervisor: for what a person waits for.
+pub(super) async fn once(uri: &AMQPUri, name: &'static str) -> Result<Live, BusError> {
+    connect(uri, name).await.map_err(|refusal| match refusal {
+        Refusal { text, lasting: true } => BusError::Misconfigured(text),
+        Refusal { text, lasting: false } => BusError::Disconnected(text),
+    })
 }
 
 async fn connect(uri: &AMQPUri, name: &'static str) -> Result<Live, Refusal> {

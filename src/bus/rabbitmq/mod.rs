@@ -10,6 +10,8 @@
 //!   escrow-look:    declares what is Escrow's, binds, looks at exchanges, and at queues for retries
 //! ```
 //!
+//! A look for a person ([`peek()`]) has a short connection of its own, without a supervisor.
+//!
 //! Never: changes, consumes or empties anything whose name does not begin with `escrow` (see [`names`]); nacks or cancels;
 //! unbinds by itself.
 
@@ -18,6 +20,7 @@ mod convert;
 mod gaps;
 mod look;
 pub mod names;
+mod peek;
 mod publisher;
 mod queues;
 mod services;
@@ -31,6 +34,7 @@ use lapin::uri::AMQPUri;
 
 use super::BusError;
 pub use convert::TYPES;
+pub use peek::peek;
 pub use publisher::RabbitSink;
 pub use services::RabbitServices;
 pub use tap::RabbitTap;
@@ -53,14 +57,17 @@ pub struct Options {
 /// # Errors
 /// `Misconfigured` when the URL or the name cannot be right.
 pub fn start(url: &str, name: &str, options: Options) -> Result<(Arc<RabbitTap>, Arc<RabbitSink>), BusError> {
-    // The text of the error may hold the password, so it is not repeated.
-    let uri: AMQPUri = url
-        .parse()
-        .map_err(|_| BusError::Misconfigured("the AMQP URL is not like amqp://user:password@host:5672/vhost".into()))?;
+    let uri = read_url(url)?;
     let names = names::Names::new(name)?;
     let consume = connect::Link::start(uri.clone(), "escrow-consume");
     let publish = Arc::new(connect::Link::start(uri.clone(), "escrow-publish"));
     let look = Arc::new(connect::Link::start(uri, "escrow-look"));
     let sink = Arc::new(RabbitSink::new(names.clone(), Arc::clone(&publish), Arc::clone(&look)));
     Ok((Arc::new(RabbitTap::new(names, options, consume, publish, look)), sink))
+}
+
+fn read_url(url: &str) -> Result<AMQPUri, BusError> {
+    // The text of the error may hold the password, so it is not repeated.
+    url.parse()
+        .map_err(|_| BusError::Misconfigured("the AMQP URL is not like amqp://user:password@host:5672/vhost".into()))
 }

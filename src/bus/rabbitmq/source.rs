@@ -298,20 +298,24 @@ fn is_canary(arrived: &Arrived) -> bool {
 }
 
 fn item(arrived: Arrived) -> Option<Item> {
-    let envelope = convert::to_envelope(&arrived.properties);
     if is_canary(&arrived) {
-        return canary::read(&envelope).or_else(|| {
+        return canary::read(&convert::to_envelope(&arrived.properties)).or_else(|| {
             tracing::warn!("something that is no canary came through {}", canary::EXCHANGE);
             None
         });
     }
-    Some(Item::Delivery(Delivery {
+    Some(Item::Delivery(delivery(arrived)))
+}
+
+/// A message as the seam knows it.
+pub(super) fn delivery(arrived: Arrived) -> Delivery {
+    Delivery {
         exchange: arrived.exchange.to_string(),
         routing_key: arrived.routing_key.to_string(),
-        envelope,
+        envelope: convert::to_envelope(&arrived.properties),
         body: arrived.data,
         redelivered: arrived.redelivered,
-    }))
+    }
 }
 
 fn gone(why: &str) -> BusError {
