@@ -50,6 +50,7 @@ pub struct Loaded {
     pub stored_events: BTreeMap<(OrderKey, u64), StoredPayload>,
     /// Hashes of the messages without an id in the tap's last committed batch (rule 2).
     pub last_batch: Vec<Digest>,
+    /// Those that may concern the loaded orders; of doubts alike (kind, saga, event, order) one, from the first to the last.
     pub doubts: Vec<Doubt>,
     /// The mode of each saga that has one stored.
     pub modes: BTreeMap<String, Mode>,
