@@ -82,6 +82,8 @@ pub struct Changes {
     pub turned_by_timeout: BTreeMap<String, u32>,
     /// Nothing was decided: an order is on this version, which the catalog does not have.
     pub unknown_version: Option<(String, u32)>,
+    /// Nothing was decided: a delivery that must reach an order does not, and why.
+    pub misplaced: Option<String>,
     /// For each order a deadline fired of, how long after.
     pub fire_delays: Vec<Span>,
     pub tally: Tally,

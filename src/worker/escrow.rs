@@ -125,6 +125,7 @@ impl Escrow {
             token: None,
             idempotency_key: None,
             needs_versions: false,
+            must_apply: false,
             read_stored: crate::wire::stored_event,
         }
     }

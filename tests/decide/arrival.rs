@@ -97,7 +97,7 @@ fn a_redelivered_message_is_placed_once() {
     let mut stage = Stage::new([SAGA]);
     let batch = [bare("Placed"), bare("Placed"), bare("Paid")];
     stage.batch(&batch);
-    let changes = stage.batch(&batch.each_ref().map(|it| again(it)));
+    let changes = stage.batch(&batch.each_ref().map(again));
     assert_eq!((changes.tally.duplicate, changes.tally.applied), (3, 0));
     assert_eq!(paid(&stage), ["done", "waiting"]);
 }

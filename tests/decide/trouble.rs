@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::stage::{START, Stage, event, key, message};
 
-const SAGA: &str = r#"
+const SAGA: &str = "
 saga: order
 version: 1
 watch: [{ exchange: shop }]
@@ -33,7 +33,7 @@ steps:
     on_timeout: compensate
     compensation: { publish: Recall }
 cancelled_by: Cancelled
-"#;
+";
 
 fn shop(name: &str, order: &str) -> Delivery {
     message("shop", Some(&format!("{name}-{order}")), &event(name, order))

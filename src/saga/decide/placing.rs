@@ -30,16 +30,15 @@ impl Deciding<'_> {
                 return self.take(key, candidate);
             }
         }
-        match arrival.candidates.iter().find(|candidate| candidate.version == newest.version) {
-            Some(first) => match key_of(arrival, first) {
-                Some(key) => self.place_by_id(arrival, first, key),
-                None => self.place_by_arrival(arrival, first, newest),
-            },
-            None => {
-                // Whose order it would be, had that version been known.
-                let unknown = others().find_map(|it| self.unknown(key_of(arrival, it)?, &it.event));
-                unknown.or_else(|| self.place_in_line(arrival)).unwrap_or(Placed::Ignored)
-            }
+        let first = arrival.candidates.iter().find(|candidate| candidate.version == newest.version);
+        let Some(first) = first else {
+            // Whose order it would be, had that version been known.
+            let unknown = others().find_map(|it| self.unknown(key_of(arrival, it)?, &it.event));
+            return unknown.or_else(|| self.place_in_line(arrival)).unwrap_or(Placed::Ignored);
+        };
+        match key_of(arrival, first) {
+            Some(key) => self.place_by_id(arrival, first, key),
+            None => self.place_by_arrival(arrival, first, newest),
         }
     }
 
