@@ -3,10 +3,13 @@
 //! Everything here can be lost without harm: the catalog is rebuilt from the store, nudges only wake a loop that would have
 //! looked a moment later, and the brake's count is a window of the recent past. What must survive is a row.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 
@@ -143,7 +146,9 @@ impl Escrow {
                 counted.fetch_add(1, Ordering::Relaxed);
                 deciding.decide(loaded)
             };
-            let committed = self.store.apply(lookup, Arc::new(decide)).await;
+            // One input that breaks the program must not take the loop along: it is refused, and found like any other.
+            let applied = AssertUnwindSafe(self.store.apply(lookup, Arc::new(decide))).catch_unwind().await;
+            let committed = applied.unwrap_or_else(|panic| Err(broken(&*panic)));
             self.metrics.db_retries.inc_by(u64::from(decided.load(Ordering::Relaxed).saturating_sub(1)));
             let committed = committed?;
             self.after_commit(&committed);
@@ -206,6 +211,11 @@ impl Escrow {
             self.nudges.journal.send_modify(|version| *version += 1);
         }
     }
+}
+
+/// A program that broke over its input; nothing was saved.
+fn broken(panic: &(dyn Any + Send)) -> StoreError {
+    StoreError::Corrupt(format!("the program broke over it: {}", super::words_of(panic)))
 }
 
 /// Whether the brake held the order in this batch.

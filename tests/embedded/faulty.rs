@@ -26,6 +26,8 @@ pub struct Faults {
     pub deaf: AtomicBool,
     /// Batches that touch an order with this id are refused.
     pub refuses_poison: AtomicBool,
+    /// Deciding such batches breaks the program.
+    pub breaks_on_poison: AtomicBool,
     /// How often a batch was refused.
     pub refused: AtomicU32,
 }
@@ -70,6 +72,7 @@ impl Store for Faulty {
                 self.faults.refused.fetch_add(1, Ordering::SeqCst);
                 return Err(StoreError::Refused(sqlx::Error::Protocol("not this one".to_owned())));
             }
+            assert!(!(is_poison && self.faults.breaks_on_poison.load(Ordering::SeqCst)), "the program breaks");
             let committed = self.inner.apply(lookup, decide).await;
             if self.faults.deaf.load(Ordering::SeqCst) { Err(gone()) } else { committed }
         })

@@ -101,3 +101,28 @@ async fn a_deadline_the_database_refuses_holds_up_no_other() {
     bed.shows(POISON, "compensated: done, compensated").await;
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_message_the_program_breaks_over_is_quarantined_and_the_loops_go_on() {
+    let bed = Bed::new(&["shop"]).await;
+    let _service = bed.listen("refunds", "shop");
+    let running = bed.run(ORDER).await;
+    bed.event("Placed", POISON);
+    bed.shows(POISON, "running: done, waiting").await;
+    bed.event("Placed", "1");
+    bed.shows("1", "running: done, waiting").await;
+    bed.faults.breaks_on_poison.store(true, Ordering::SeqCst);
+    bed.event("Paid", POISON);
+    bed.event("Placed", "2");
+    bed.shows("2", "running: done, waiting").await;
+    let row = bed.quarantined(1).await.remove(0);
+    assert!(row.detail.contains("the program breaks"), "{}", row.detail);
+    // The deadline of the one breaks too, and that of the other fires.
+    bed.pass(&running, Span::from_secs(31)).await;
+    bed.shows("1", "compensated: done, compensated").await;
+    bed.faults.breaks_on_poison.store(false, Ordering::SeqCst);
+    bed.shows(POISON, "stuck (unproven): done, timed_out").await;
+    super::bed::commands(&running).replay(row.id, None, "ann".into(), "mended".into()).await.unwrap();
+    bed.shows(POISON, "completed: done, done").await;
+    running.stop().await;
+}
