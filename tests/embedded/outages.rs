@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use escrow::bus::memory::{Kind, MemoryBus};
+use escrow::bus::{Envelope, Tap as _, Wanted};
 use escrow::saga::time::Span;
 use serde_json::json;
 
@@ -125,4 +127,25 @@ async fn a_message_the_program_breaks_over_is_quarantined_and_the_loops_go_on() 
     super::bed::commands(&running).replay(row.id, None, "ann".into(), "mended".into()).await.unwrap();
     bed.shows(POISON, "completed: done, done").await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_says_whether_anything_in_it_is_new() {
+    let bus = MemoryBus::default();
+    bus.declare_exchange("shop", Kind::Fanout);
+    let tap = bus.tap("test");
+    tap.look(vec![Wanted { exchange: "shop".to_owned(), ..Wanted::default() }]).await.unwrap();
+    let say = || bus.send("shop", "", Envelope::default(), b"{}".to_vec());
+    say();
+    let mut source = tap.source().await.unwrap();
+    assert!(source.next_batch().await.unwrap().is_fresh);
+    // It was not acknowledged: it comes again, alone, and then with something new behind it.
+    let mut source = tap.source().await.unwrap();
+    let again = source.next_batch().await.unwrap();
+    assert!(!again.is_fresh);
+    drop(again);
+    say();
+    let mut source = tap.source().await.unwrap();
+    let both = source.next_batch().await.unwrap();
+    assert_eq!((both.items.len(), both.is_fresh), (2, true));
 }
