@@ -103,7 +103,7 @@ pub struct Metrics {
     pub outbox_oldest: FloatGauge,
     /// Publications by the broker's word: `confirmed`, `unroutable`, `refused`, `withheld`, `unknown`.
     pub emissions: Family<ResultLabel, Counter>,
-    /// From publishing to the broker's word; seconds.
+    /// From publishing to the broker's last word, for each batch of messages; seconds.
     pub emission_confirm: Histogram,
     /// 1 while the connection stands.
     pub amqp_connected: Family<RoleLabel, Gauge>,

@@ -145,8 +145,10 @@ CREATE TABLE doubts (
     made_at       integer NOT NULL,
     resolved_at   integer
 );
--- The doubts every batch is told.
+-- The doubts people are told.
 CREATE INDEX doubts_open ON doubts (id) WHERE resolved_at IS NULL;
+-- The doubts a batch is told: those of its orders, and those that may be about any of them.
+CREATE INDEX doubts_of_order ON doubts (order_id, saga) WHERE resolved_at IS NULL;
 -- The doubt of one quarantined message.
 CREATE INDEX doubts_quarantined ON doubts (quarantine_id) WHERE quarantine_id IS NOT NULL;
 

@@ -158,6 +158,7 @@ impl Stage {
             token: None,
             idempotency_key: None,
             needs_versions: false,
+            must_apply: false,
             read_stored: wire::stored_event,
         };
         let loaded = Loaded {

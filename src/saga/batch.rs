@@ -50,6 +50,7 @@ pub struct Loaded {
     pub stored_events: BTreeMap<(OrderKey, u64), StoredPayload>,
     /// Hashes of the messages without an id in the tap's last committed batch (rule 2).
     pub last_batch: Vec<Digest>,
+    /// Those that may concern the loaded orders; of doubts alike (kind, saga, event, order) one, from the first to the last.
     pub doubts: Vec<Doubt>,
     /// The mode of each saga that has one stored.
     pub modes: BTreeMap<String, Mode>,
@@ -81,6 +82,8 @@ pub struct Changes {
     pub turned_by_timeout: BTreeMap<String, u32>,
     /// Nothing was decided: an order is on this version, which the catalog does not have.
     pub unknown_version: Option<(String, u32)>,
+    /// Nothing was decided: a delivery that must reach an order does not, and why.
+    pub misplaced: Option<String>,
     /// For each order a deadline fired of, how long after.
     pub fire_delays: Vec<Span>,
     pub tally: Tally,

@@ -3,7 +3,7 @@
 //! Locks are taken in one sequence by everybody, so no two transactions wait for each other in a circle: the counters of
 //! sagas placed by arrival, by name; then orders, by saga and id. `now` is read after the last lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::rows::{self, int};
 use super::session::{Failure, Session};
@@ -18,7 +18,7 @@ pub async fn load(session: &mut dyn Session, lookup: &Lookup) -> Result<Loaded, 
     let mut lines = load_lines(session, lookup, &mut loaded).await?;
     let wanted: Vec<&OrderKey> = lookup.orders.iter().chain(lines.values().flatten()).collect();
     load_orders(session, &wanted, &mut loaded).await?;
-    load_circumstances(session, lookup, &mut loaded).await?;
+    load_circumstances(session, lookup, &wanted, &mut loaded).await?;
     for line in lines.values_mut() {
         // Between finding and locking it, an order may have come to its end.
         line.retain(|key| loaded.orders.get(key).is_some_and(|order| !order.life.status.is_ended()));
@@ -72,8 +72,20 @@ async fn load_orders(session: &mut dyn Session, wanted: &[&OrderKey], loaded: &m
     Ok(())
 }
 
-async fn load_circumstances(session: &mut dyn Session, lookup: &Lookup, loaded: &mut Loaded) -> Result<(), Failure> {
-    let binds = vec![Bind::OptText(lookup.tap.clone()), Bind::OptText(lookup.idempotency_key.clone()), Bind::Now];
+async fn load_circumstances(
+    session: &mut dyn Session,
+    lookup: &Lookup,
+    wanted: &[&OrderKey],
+    loaded: &mut Loaded,
+) -> Result<(), Failure> {
+    let sagas: BTreeSet<&String> = wanted.iter().map(|key| &key.saga).chain(lookup.arrivals.keys()).collect();
+    let binds = vec![
+        Bind::OptText(lookup.tap.clone()),
+        Bind::OptText(lookup.idempotency_key.clone()),
+        key_rows(wanted.iter().copied()),
+        Bind::Texts(sagas.into_iter().cloned().collect()),
+        Bind::Now,
+    ];
     for row in session.fetch(sql!("circumstances"), binds).await? {
         loaded.now = rows::moment(&row, "now")?;
         loaded.doubts = rows::from_json("doubts", row.get::<&str>("doubts")?)?;

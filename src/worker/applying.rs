@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::saga::batch::{QuarantineReason, Quarantined};
-use crate::saga::decide::{Delivered, FromTap, OrderRef, Plan, Unread, Work};
+use crate::saga::decide::{Delivered, FromTap, OrderRef, Plan, RawMessage, Unread, Work};
 use crate::saga::order::Digest;
 use crate::saga::time::Moment;
 use crate::store::StoreError;
@@ -119,14 +119,14 @@ impl Applying {
             let Some(quarantined) = plan.work.first().and_then(|work| refused(work, error)) else {
                 return Err(Lost::Database);
             };
-            plan.work = vec![quarantined];
-            return match self.insist(shutdown, || self.escrow.commit(plan.clone())).await? {
-                Ok(committed) => Ok(Applied::Done { settle: true, now: committed.now }),
-                Err(error) => {
-                    tracing::error!(error = %chain_of(&error), "the quarantine refuses a message too");
-                    Err(Lost::Database)
+            for work in [bare(&quarantined), Some(quarantined)].into_iter().flatten().rev() {
+                plan.work = vec![work];
+                match self.insist(shutdown, || self.escrow.commit(plan.clone())).await? {
+                    Ok(committed) => return Ok(Applied::Done { settle: true, now: committed.now }),
+                    Err(error) => tracing::error!(error = %chain_of(&error), "the quarantine refuses a message too"),
                 }
-            };
+            }
+            return Err(Lost::Database);
         }
         let (first, second) = halves(plan);
         self.apply(first, shutdown).await?;
@@ -178,6 +178,9 @@ pub fn delivered(work: &Work) -> Option<&Delivered> {
 
 /// What is quarantined in place of work the database refuses; `None` where there is no message to keep.
 fn refused(work: &Work, error: &StoreError) -> Option<Work> {
+    if matches!(work, Work::Unreadable(_)) {
+        return Some(work.clone());
+    }
     let delivered = delivered(work)?;
     let message = (*delivered.message).clone();
     // Of one saga's message it is known which order it may have been for.
@@ -188,16 +191,26 @@ fn refused(work: &Work, error: &StoreError) -> Option<Work> {
         OrderRef::Arrival => None,
     });
     let quarantined = Quarantined {
-        reason: QuarantineReason::Refused,
-        detail: chain_of(error),
         saga: only.map(|arrival| arrival.saga.clone()),
         event: read.map(|read| read.event.name.clone()),
         order_id,
-        exchange: message.exchange,
-        routing_key: message.routing_key,
-        envelope: message.envelope,
-        body: message.body,
-        body_bytes: message.body_bytes,
+        ..kept_as(QuarantineReason::Refused, chain_of(error), message)
     };
     Some(Work::Unreadable(Unread { message: Box::new(quarantined), doubt: true }))
+}
+
+/// A message as it is kept in quarantine, for whatever saga.
+pub fn kept_as(reason: QuarantineReason, detail: String, message: RawMessage) -> Quarantined {
+    let RawMessage { exchange, routing_key, envelope, body, body_bytes } = message;
+    let (saga, event, order_id) = (None, None, None);
+    Quarantined { reason, detail, saga, event, order_id, exchange, routing_key, envelope, body, body_bytes }
+}
+
+/// The same without its content: what is left when even the quarantine refuses it.
+fn bare(work: &Work) -> Option<Work> {
+    let Work::Unreadable(Unread { message, doubt }) = work else { return None };
+    let mut message = message.clone();
+    message.detail.push_str(" (its content could not be kept)");
+    (message.envelope, message.body) = (serde_json::Value::Null, Vec::new());
+    Some(Work::Unreadable(Unread { message, doubt: *doubt }))
 }

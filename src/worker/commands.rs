@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::bus::{Delivery, Envelope};
 use crate::saga::batch::Resolved;
-use crate::saga::decide::{Delivered, OrderRef, Work};
+use crate::saga::decide::{Delivered, OrderRef, Plan, Work};
 use crate::saga::input::{Action, Command};
 use crate::saga::order::OrderKey;
 use crate::store::{QuarantineRow, StoreError};
@@ -170,7 +170,11 @@ impl Commands {
     /// Commits what resolves a quarantined message. Orders that were held back by the doubt about it are looked at again soon.
     async fn resolve(&self, work: Vec<Work>) -> Result<(), CommandError> {
         let now = self.escrow.store.now().await?;
-        self.escrow.commit(self.escrow.plan(work, now)).await?;
+        let plan = Plan { must_apply: true, ..self.escrow.plan(work, now) };
+        let committed = self.escrow.commit(plan).await?;
+        if let Some(why) = committed.changes.misplaced {
+            return Err(CommandError::Misfit(format!("it reaches no order: {why}")));
+        }
         self.escrow.nudges.doubts.notify_one();
         Ok(())
     }

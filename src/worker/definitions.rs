@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Saga;
-use crate::saga::parse::{Finding, Ink, parse};
+use crate::saga::parse::{Finding, Ink, Severity, check_together, parse};
 use crate::store::{DefinitionRow, NewDefinition, Store, StoreError};
 
 use super::{Escrow, Ran, Worker, WorkerError};
@@ -36,12 +36,11 @@ pub enum DefinitionError {
 }
 
 fn shown(mistakes: &[(String, Vec<Finding>)]) -> String {
-    let findings =
-        mistakes.iter().flat_map(|(text, findings)| findings.iter().map(move |it| it.render(text, Ink::Plain)));
-    findings.collect::<Vec<_>>().join("\n")
+    let all = mistakes.iter().flat_map(|(text, findings)| findings.iter().map(|it| it.render(text, Ink::Plain)));
+    all.collect::<Vec<_>>().join("\n")
 }
 
-/// Parses files, all mistakes of all of them at once.
+/// Parses files, all mistakes of all of them at once, and those that only show when they are laid side by side.
 ///
 /// # Errors
 /// `Mistakes`.
@@ -57,6 +56,11 @@ pub fn parse_all(files: Vec<(String, String)>) -> Result<Vec<(String, Saga)>, De
             }
             Err(findings) => mistakes.push((text, findings)),
         }
+    }
+    let named: Vec<(&str, &Saga)> = sagas.iter().map(|(file, saga)| (file.as_str(), saga)).collect();
+    for finding in check_together(&named).into_iter().filter(|finding| finding.severity == Severity::Error) {
+        let text = named.iter().find(|(file, _)| *file == finding.file).map(|(_, saga)| saga.text.clone());
+        mistakes.push((text.unwrap_or_default(), vec![finding]));
     }
     if mistakes.is_empty() { Ok(sagas) } else { Err(DefinitionError::Mistakes(mistakes)) }
 }
@@ -159,5 +163,24 @@ impl Worker for Definitions {
 
     fn nudged(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAGA: &str =
+        "saga: a\nversion: 1\nread: { event: /e, order_id: /o }\nwatch: [{ exchange: x }]\nsteps: { s: { done: D } }\n";
+
+    #[test]
+    fn mistakes_are_told_with_their_place_those_between_files_too() {
+        let file = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        let broken = parse_all(vec![file("a.yaml", SAGA), file("b.yaml", &SAGA.replace("done", "dun"))]);
+        let told = broken.unwrap_err().to_string();
+        assert!(told.contains("b.yaml:5:") && !told.contains("a.yaml:"), "{told}");
+        let twice = parse_all(vec![file("a.yaml", SAGA), file("b.yaml", SAGA)]).unwrap_err().to_string();
+        assert!(twice.contains("b.yaml:2:"), "{twice}");
+        assert_eq!(parse_all(vec![file("a.yaml", SAGA)]).unwrap().len(), 1);
     }
 }

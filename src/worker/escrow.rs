@@ -3,17 +3,20 @@
 //! Everything here can be lost without harm: the catalog is rebuilt from the store, nudges only wake a loop that would have
 //! looked a moment later, and the brake's count is a window of the recent past. What must survive is a row.
 
-use std::collections::BTreeMap;
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 
-use crate::saga::batch::Loaded;
+use crate::saga::batch::{Loaded, SavedOrder};
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Plan, Work};
-use crate::saga::order::DoubtKind;
+use crate::saga::order::{DoubtKind, StuckReason};
 use crate::saga::time::Moment;
 use crate::store::{Committed, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -125,6 +128,7 @@ impl Escrow {
             token: None,
             idempotency_key: None,
             needs_versions: false,
+            must_apply: false,
             read_stored: crate::wire::stored_event,
         }
     }
@@ -142,10 +146,12 @@ impl Escrow {
                 counted.fetch_add(1, Ordering::Relaxed);
                 deciding.decide(loaded)
             };
-            let committed = self.store.apply(lookup, Arc::new(decide)).await;
+            // One input that breaks the program must not take the loop along: it is refused, and found like any other.
+            let applied = AssertUnwindSafe(self.store.apply(lookup, Arc::new(decide))).catch_unwind().await;
+            let committed = applied.unwrap_or_else(|panic| Err(broken(&*panic)));
             self.metrics.db_retries.inc_by(u64::from(decided.load(Ordering::Relaxed).saturating_sub(1)));
             let committed = committed?;
-            self.after_commit(&plan.catalog, &committed);
+            self.after_commit(&committed);
             Ok(committed)
         })
     }
@@ -173,7 +179,7 @@ impl Escrow {
         Ok(done)
     }
 
-    fn after_commit(&self, catalog: &Catalog, committed: &Committed) {
+    fn after_commit(&self, committed: &Committed) {
         let changes = &committed.changes;
         self.metrics.count(&changes.tally);
         self.metrics
@@ -182,9 +188,14 @@ impl Escrow {
         for delay in &changes.fire_delays {
             self.metrics.deadline_fire_delay.observe(delay.as_secs_f64());
         }
-        if !changes.turned_by_timeout.is_empty() {
+        let held: BTreeSet<&str> = changes.orders.iter().filter(|saved| was_held(saved)).map(saga_of).collect();
+        if !changes.turned_by_timeout.is_empty() || !held.is_empty() {
             let mut brakes = self.brakes.lock().unwrap_or_else(PoisonError::into_inner);
-            brakes.count(catalog, &changes.turned_by_timeout, committed.now);
+            brakes.count(&changes.turned_by_timeout, committed.now);
+            for saga in held {
+                tracing::error!(saga, "the brake holds: too many orders turned back by timeout");
+                brakes.latch(saga);
+            }
         }
         if !changes.outbox.is_empty() {
             self.nudges.outbox.notify_one();
@@ -200,4 +211,19 @@ impl Escrow {
             self.nudges.journal.send_modify(|version| *version += 1);
         }
     }
+}
+
+/// A program that broke over its input; nothing was saved.
+fn broken(panic: &(dyn Any + Send)) -> StoreError {
+    StoreError::Corrupt(format!("the program broke over it: {}", super::words_of(panic)))
+}
+
+/// Whether the brake held the order in this batch.
+fn was_held(saved: &SavedOrder) -> bool {
+    let order = &saved.order;
+    order.life.needs.iter().any(|need| need.reason == StuckReason::Held && need.since == order.updated_at)
+}
+
+fn saga_of(saved: &SavedOrder) -> &str {
+    &saved.order.key.saga
 }

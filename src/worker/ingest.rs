@@ -10,6 +10,7 @@
 //!
 //! Acknowledged only after the commit; nothing is ever handed back.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use sha2::Digest as _;
@@ -17,18 +18,19 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::bus::{Batch, BusError, Delivery, Item, Source, Tap};
-use crate::saga::batch::NewDoubt;
-use crate::saga::decide::{FromTap, Plan, RawMessage, Work};
+use crate::saga::batch::{NewDoubt, QuarantineReason};
+use crate::saga::catalog::Catalog;
+use crate::saga::decide::{FromTap, Plan, RawMessage, Unread, Work};
 use crate::saga::order::{Digest, DoubtKind};
 use crate::saga::time::{Moment, Span};
 use crate::store::TapRow;
 use crate::telemetry::ReasonLabel;
 
-use super::applying::{Applied, Applying, Lost, token_of};
+use super::applying::{Applied, Applying, Lost, kept_as, token_of};
 use super::definitions;
 use super::reading::{self, Readings};
 use super::watermark::{HTTP_PAUSE_MAX, Watermarks, lost_commits};
-use super::{Escrow, backoff, chain_of, sleep_or};
+use super::{Escrow, backoff, chain_of, sleep_or, words_of};
 
 /// How long a write is asked to hold a lease when it is only to show that writing works.
 const PROBE_LEASE: Span = Span::from_secs(1);
@@ -39,6 +41,7 @@ pub struct Ingest {
     watermarks: Arc<Watermarks>,
     applying: Applying,
     readings: Readings,
+    body_keep_bytes: usize,
     owner: Uuid,
 }
 
@@ -66,7 +69,8 @@ impl Ingest {
     /// Ingest that keeps bodies up to `body_keep_bytes`.
     pub fn new(escrow: Arc<Escrow>, watermarks: Arc<Watermarks>, body_keep_bytes: usize) -> Self {
         let applying = Applying::new(Arc::clone(&escrow));
-        Self { escrow, watermarks, applying, readings: Readings::new(body_keep_bytes), owner: Uuid::new_v4() }
+        let readings = Readings::new(body_keep_bytes);
+        Self { escrow, watermarks, applying, readings, body_keep_bytes, owner: Uuid::new_v4() }
     }
 
     /// Follows a tap until shutdown, opening it again whenever it is lost.
@@ -171,8 +175,7 @@ impl Ingest {
                 Item::Delivery(delivery) => {
                     salts += 1;
                     let salt = reading::salt(&secret, salts);
-                    let read = self.readings.read(&catalog, &self.escrow.sight, delivery, salt, batch.lag);
-                    plan.work.extend(read.map(Work::Delivered));
+                    plan.work.extend(self.read_one(&catalog, delivery, salt, batch.lag));
                 }
                 Item::Canary { sent_at, carried } => {
                     canary = canary.max(Some(*sent_at));
@@ -191,6 +194,21 @@ impl Ingest {
         let (is_fresh, before) = (batch.is_fresh, Vec::new());
         plan.tap = batch.tap.clone().map(|name| FromTap { name, watermark: canary, is_fresh, before });
         Ok(Plan { token: Some(token_of(&secret, "whole")), needs_versions: true, ..plan })
+    }
+
+    /// A message the program breaks over is kept like one that cannot be read.
+    fn read_one(&mut self, catalog: &Catalog, delivery: &Delivery, salt: [u8; 16], lag: Option<Span>) -> Option<Work> {
+        let (readings, sight) = (&mut self.readings, &self.escrow.sight);
+        let read = AssertUnwindSafe(|| readings.read(catalog, sight, delivery, salt, lag));
+        match std::panic::catch_unwind(read) {
+            Ok(read) => read.map(Work::Delivered),
+            Err(panic) => {
+                let detail = format!("the program broke over it: {}", words_of(&*panic));
+                tracing::error!(exchange = delivery.exchange, detail, "a message cannot be read");
+                let message = kept_as(QuarantineReason::Unreadable, detail, raw(delivery, self.body_keep_bytes));
+                Some(Work::Unreadable(Unread { message: Box::new(message), doubt: true }))
+            }
+        }
     }
 
     /// What is recorded about the tap must not be lost for want of its row: asked until it is there.

@@ -145,7 +145,8 @@ fn stands(saga: &Arc<Saga>, rows: &[BindingRow], for_others: &[Wanted]) -> bool 
     wanted_by(std::iter::once(saga)).iter().all(|wanted| {
         let keys = wanted.binding_keys();
         let others = for_others.iter().find(|other| other.exchange == wanted.exchange);
-        let is_covered = others.is_some_and(|other| keys.iter().all(|key| other.binding_keys().contains(key)));
+        // The row of an exchange no other watches was made by a look for this version.
+        let is_covered = others.is_none_or(|other| keys.iter().all(|key| other.binding_keys().contains(key)));
         is_covered && rows.iter().any(|row| row.exchange == wanted.exchange && row.problem.is_none())
     })
 }

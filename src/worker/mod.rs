@@ -26,8 +26,11 @@ pub mod relay;
 pub mod sight;
 pub mod watermark;
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +61,9 @@ pub enum WorkerError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Bus(#[from] BusError),
+    /// A mistake in this program. The others run on, and the next run may find other things to do.
+    #[error("the program broke: {0}")]
+    Broke(String),
 }
 
 /// One loop.
@@ -75,7 +81,8 @@ pub trait Worker: Send {
 pub async fn drive(mut worker: Box<dyn Worker>, shutdown: CancellationToken) {
     let mut failures = 0_u32;
     while !shutdown.is_cancelled() {
-        let pause = match worker.run_once().await {
+        let ran = AssertUnwindSafe(worker.run_once()).catch_unwind().await;
+        let pause = match ran.unwrap_or_else(|panic| Err(WorkerError::Broke(words_of(&*panic)))) {
             Ok(Ran::Did) => {
                 failures = 0;
                 continue;
@@ -98,6 +105,12 @@ pub async fn drive(mut worker: Box<dyn Worker>, shutdown: CancellationToken) {
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// What a panic said.
+pub(crate) fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
 }
 
 /// Sleeps, unless the shutdown comes first.

@@ -13,7 +13,7 @@
 //! A crash after publishing and before settling publishes again under the same message id. Nothing else publishes.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
@@ -61,7 +61,9 @@ impl Relay {
         let prepared: Vec<Result<Publication, Verdict>> =
             claimed.iter().map(|row| publication(&row.outgoing, row.original.as_ref(), now)).collect();
         let sendable: Vec<Publication> = prepared.iter().filter_map(|it| it.as_ref().ok().cloned()).collect();
+        let began = Instant::now();
         let mut words = sink.publish(sendable).await?.into_iter();
+        self.escrow.metrics.emission_confirm.observe(began.elapsed().as_secs_f64());
         let verdicts = prepared.into_iter().zip(claimed).map(|(prepared, row)| match prepared {
             Err(verdict) => Some(verdict),
             Ok(_) => words.next().and_then(|word| verdict(row, word)),

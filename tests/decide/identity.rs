@@ -74,11 +74,11 @@ fn a_batch_that_holds_nothing_new_forgets_nothing() {
     let mut stage = Stage::new([SAGA]);
     stage.batch(&[bare("Placed")]);
     // What a tap tells on connecting comes in a batch of its own, before what was not acknowledged.
-    let told = stage.from_tap(Vec::new(), false);
+    let told = stage.of_tap(Vec::new(), false);
     stage.commit(&told);
     stage.batch(&[again(&bare("Placed"))]);
     assert_eq!(entries(&stage), ["event"]);
-    let canary = stage.from_tap(Vec::new(), true);
+    let canary = stage.of_tap(Vec::new(), true);
     stage.commit(&canary);
     assert!(stage.last_batch.is_empty(), "after something new, nothing can come again");
 }
@@ -104,12 +104,12 @@ fn a_commit_whose_answer_was_lost_is_recognised() {
 fn what_was_quarantined_is_quarantined_once() {
     let mut stage = Stage::new([SAGA]);
     let broken = message("shop", Some("m"), &json!({"type": "Placed"}));
-    stage.batch(&[broken.clone()]);
+    stage.batch(std::slice::from_ref(&broken));
     assert_eq!((stage.reasons(), stage.doubts.len()), (vec!["no_order_id"], 1));
     let changes = stage.batch(&[again(&broken)]);
     assert_eq!((changes.tally.duplicate, stage.quarantine.len(), stage.doubts.len()), (1, 1, 1));
     let work = vec![Work::Delivered(stage.read(&broken))];
-    let plan = Plan { token: Some([7; 32]), ..stage.from_tap(work, true) };
+    let plan = Plan { token: Some([7; 32]), ..stage.of_tap(work, true) };
     stage.commit(&plan);
     stage.commit(&plan);
     assert_eq!(stage.quarantine.len(), 2, "sent again by its service, and committed once");

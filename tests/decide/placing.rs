@@ -145,7 +145,7 @@ fn an_order_on_a_version_that_is_not_known_here_is_never_taken_for_ignored() {
     stage.batch(&[shop("Placed", "theirs")]);
     stage.catalog = Stage::new([V1]).catalog;
     let work = vec![escrow::saga::decide::Work::Delivered(stage.read(&shop("Paid", "theirs")))];
-    let mut plan = stage.from_tap(work, true);
+    let mut plan = stage.of_tap(work, true);
     plan.needs_versions = true;
     let changes = stage.commit(&plan);
     assert_eq!(changes.unknown_version, Some(("order".to_owned(), 2)));

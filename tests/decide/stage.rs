@@ -106,11 +106,12 @@ impl Stage {
             token: None,
             idempotency_key: None,
             needs_versions: false,
+            must_apply: false,
             read_stored: escrow::wire::stored_event,
         }
     }
 
-    pub fn from_tap(&self, work: Vec<Work>, is_fresh: bool) -> Plan {
+    pub fn of_tap(&self, work: Vec<Work>, is_fresh: bool) -> Plan {
         let tap = FromTap { name: TAP.to_owned(), is_fresh, ..FromTap::default() };
         Plan { tap: Some(tap), ..self.plan(work) }
     }
@@ -119,7 +120,7 @@ impl Stage {
     pub fn batch(&mut self, deliveries: &[Delivery]) -> Changes {
         let work = deliveries.iter().map(|delivery| Work::Delivered(self.read(delivery))).collect();
         let is_fresh = deliveries.iter().any(|delivery| !delivery.redelivered);
-        let plan = self.from_tap(work, is_fresh);
+        let plan = self.of_tap(work, is_fresh);
         self.commit(&plan)
     }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::stage::{START, Stage, event, key, message};
 
-const SAGA: &str = r"
+const SAGA: &str = "
 saga: order
 version: 1
 watch: [{ exchange: shop }]

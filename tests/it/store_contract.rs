@@ -148,5 +148,6 @@ contract! {
         a_retry_comes_with_its_message;
     quarantine:
         a_resolved_message_takes_its_doubt_along
+        a_batch_is_told_the_doubts_about_its_own_orders
         quarantine_is_listed_by_every_filter;
 }

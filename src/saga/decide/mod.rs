@@ -118,6 +118,8 @@ pub struct Plan {
     pub idempotency_key: Option<String>,
     /// Decide nothing where an order is on a version the catalog does not have: another replica may follow it already.
     pub needs_versions: bool,
+    /// Decide nothing unless each delivery reaches its order: what a person sends again must not get lost on the way.
+    pub must_apply: bool,
     pub read_stored: ReadStored,
 }
 
@@ -215,7 +217,13 @@ impl Plan {
         for work in &self.work {
             deciding.work(work);
         }
-        deciding.finish()
+        let changes = deciding.finish();
+        if self.must_apply && changes.tally.ignored + changes.tally.quarantined > 0 {
+            let again = changes.quarantined.first().map(|it| it.detail.clone());
+            let why = again.unwrap_or_else(|| "the version its order is on does not read it".to_owned());
+            return Changes { misplaced: Some(why), ..Changes::default() };
+        }
+        changes
     }
 
     /// A version that an order of the batch is on, and the catalog does not have.

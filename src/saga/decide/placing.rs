@@ -30,15 +30,15 @@ impl Deciding<'_> {
                 return self.take(key, candidate);
             }
         }
-        if let Some(first) = arrival.candidates.iter().find(|candidate| candidate.version == newest.version) {
-            match key_of(arrival, first) {
-                Some(key) => self.place_by_id(arrival, first, key),
-                None => self.place_by_arrival(arrival, first, newest),
-            }
-        } else {
+        let first = arrival.candidates.iter().find(|candidate| candidate.version == newest.version);
+        let Some(first) = first else {
             // Whose order it would be, had that version been known.
             let unknown = others().find_map(|it| self.unknown(key_of(arrival, it)?, &it.event));
-            unknown.or_else(|| self.place_in_line(arrival)).unwrap_or(Placed::Ignored)
+            return unknown.or_else(|| self.place_in_line(arrival)).unwrap_or(Placed::Ignored);
+        };
+        match key_of(arrival, first) {
+            Some(key) => self.place_by_id(arrival, first, key),
+            None => self.place_by_arrival(arrival, first, newest),
         }
     }
 

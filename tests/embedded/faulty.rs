@@ -1,0 +1,126 @@
+//! A store that can be made to fail: away, refusing one order, or losing the answer to a commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use escrow::saga::batch::{Lookup, NewDoubt};
+use escrow::saga::definition::Mode;
+use escrow::saga::journal::Broken;
+use escrow::saga::order::{Doubt, Order, OrderKey};
+use escrow::saga::time::{Moment, Span};
+use escrow::store::{
+    Backlog, BindingRow, Claimed, Committed, Decide, DefinitionRow, JournalFilter, JournalRow, Listed, NewDefinition,
+    OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError,
+    StoredPayload, StuckGroup, TapRow,
+};
+use futures_util::future::BoxFuture;
+use uuid::Uuid;
+
+/// What fails.
+#[derive(Default)]
+pub struct Faults {
+    /// Nothing can be done.
+    pub away: AtomicBool,
+    /// Batches of events are committed, and the answer is lost; nothing else can be written.
+    pub deaf: AtomicBool,
+    /// Batches that touch an order with this id are refused.
+    pub refuses_poison: AtomicBool,
+    /// Deciding such batches breaks the program.
+    pub breaks_on_poison: AtomicBool,
+    /// How often a batch was refused.
+    pub refused: AtomicU32,
+}
+
+pub const POISON: &str = "poison";
+
+/// A store with faults.
+pub struct Faulty {
+    pub inner: Arc<dyn Store>,
+    pub faults: Arc<Faults>,
+}
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+fn gone() -> StoreError {
+    StoreError::Unavailable(sqlx::Error::PoolTimedOut)
+}
+
+impl Faulty {
+    fn guard<'a, T: Send + 'a>(&'a self, call: Answer<'a, T>) -> Answer<'a, T> {
+        Box::pin(async move {
+            let is_away = self.faults.away.load(Ordering::SeqCst) || self.faults.deaf.load(Ordering::SeqCst);
+            if is_away { Err(gone()) } else { call.await }
+        })
+    }
+}
+
+macro_rules! guarded {
+    ($($name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)+) => {
+        $(fn $name(&self, $($argument: $kind),*) -> Answer<'_, $answer> { self.guard(self.inner.$name($($argument),*)) })+
+    };
+}
+
+impl Store for Faulty {
+    fn apply(&self, lookup: Lookup, decide: Decide) -> Answer<'_, Committed> {
+        Box::pin(async move {
+            if self.faults.away.load(Ordering::SeqCst) {
+                return Err(gone());
+            }
+            let is_poison = lookup.orders.iter().any(|key| key.order_id == POISON);
+            if is_poison && self.faults.refuses_poison.load(Ordering::SeqCst) {
+                self.faults.refused.fetch_add(1, Ordering::SeqCst);
+                return Err(StoreError::Refused(sqlx::Error::Protocol("not this one".to_owned())));
+            }
+            assert!(!(is_poison && self.faults.breaks_on_poison.load(Ordering::SeqCst)), "the program breaks");
+            let committed = self.inner.apply(lookup, decide).await;
+            if self.faults.deaf.load(Ordering::SeqCst) { Err(gone()) } else { committed }
+        })
+    }
+
+    /// The database stays open for the test, and for the next Escrow on it.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    guarded! {
+        due_orders(watermarks: BTreeMap<String, Moment>, limit: usize) -> Vec<OrderKey>;
+        next_due(after: Option<Moment>) -> Option<Moment>;
+        claim_outbox(owner: Uuid, lease: Span, limit: usize) -> Vec<Claimed>;
+        release_outbox(keys: Vec<Uuid>, after: Span) -> ();
+        save_definition(definition: NewDefinition) -> ();
+        set_mode(saga: String, mode: Mode, actor: String, reason: String) -> ();
+        tap(name: String) -> TapRow;
+        save_binding(tap: String, binding: BindingRow) -> ();
+        accepting(name: String, pause: Span) -> TapRow;
+        record_doubts(doubts: Vec<NewDoubt>) -> ();
+        lease(name: String, owner: Uuid, lease: Span) -> bool;
+        purge(before: Moment) -> u64;
+        refresh_stats(since: Moment) -> ();
+    }
+}
+
+impl Query for Faulty {
+    guarded! {
+        now() -> Moment;
+        find_order(key: OrderKey) -> Option<Order>;
+        list_orders(filter: OrderFilter, page: Page) -> Listed<Order>;
+        count_orders(filter: OrderFilter) -> u64;
+        count_by_status() -> Vec<StatusCount>;
+        stuck_groups() -> Vec<StuckGroup>;
+        audit(key: OrderKey, after: u64, limit: usize) -> Vec<JournalRow>;
+        journal(filter: JournalFilter, page: Page) -> Listed<JournalRow>;
+        journal_since(after: i64, limit: usize) -> Vec<JournalRow>;
+        payload(key: OrderKey, sequence: u64) -> Option<StoredPayload>;
+        verify(key: OrderKey) -> Result<u64, Broken>;
+        keys_after(after: Option<OrderKey>, limit: usize) -> Vec<OrderKey>;
+        definitions() -> Vec<DefinitionRow>;
+        modes() -> BTreeMap<String, Mode>;
+        quarantine(filter: QuarantineFilter, page: Page) -> Listed<QuarantineRow>;
+        quarantined(id: i64) -> Option<QuarantineRow>;
+        doubts(limit: usize) -> Vec<Doubt>;
+        bindings(tap: String) -> Vec<BindingRow>;
+        stats(saga: String, window: Option<Span>) -> Vec<StepStats>;
+        outbox_backlog() -> Backlog;
+    }
+}

@@ -1,0 +1,83 @@
+//! Events over HTTP, and what a pause in accepting them means to deadlines.
+
+use escrow::app::Running;
+use escrow::saga::time::Span;
+use escrow::worker::watermark::Watermarks;
+use serde_json::{Value, json};
+
+use super::bed::{Bed, START};
+
+const SAGA: &str = "
+saga: order
+version: 1
+watch: [{ http: {} }]
+steps:
+  placed: { done: Placed }
+  paid: { after: placed, done: Paid, within: 30s }
+";
+
+async fn post(running: &Running, name: &str, order: &str) -> u16 {
+    let event = json!({"specversion": "1.0", "type": name, "source": "/shop", "subject": order, "id": format!("{name}-{order}")});
+    let client = reqwest::Client::new();
+    let url = format!("http://{}/v1/events", running.address);
+    let call = client.post(url).header("content-type", "application/cloudevents+json").body(event.to_string());
+    call.send().await.unwrap().status().as_u16()
+}
+
+async fn get(running: &Running, path: &str) -> Value {
+    let answer = reqwest::get(format!("http://{}{path}", running.address)).await.unwrap();
+    answer.json().await.unwrap()
+}
+
+#[tokio::test]
+async fn events_over_http_are_answered_when_they_are_committed_and_deadlines_fire() {
+    let bed = Bed::new(&[]).await;
+    bed.propose(SAGA).await;
+    let running = bed.start(false).await;
+    assert_eq!(post(&running, "Placed", "1").await, 202);
+    assert_eq!(bed.shown("1").await, "running: done, waiting", "before the answer came");
+    assert_eq!((post(&running, "Placed", "1").await, post(&running, "Placed", "2").await), (202, 202));
+    assert_eq!(bed.order("order", "1").await.unwrap().duplicates, 1);
+    assert_eq!(post(&running, "Paid", "2").await, 202);
+    bed.pass(&running, Span::from_secs(31)).await;
+    bed.shows("1", "stuck (timed_out): done, timed_out").await;
+    assert_eq!(bed.shown("2").await, "completed: done, done");
+    let shown = get(&running, "/v1/sagas/order/orders/1").await;
+    assert_eq!((shown["status"].as_str(), shown["stuck"]["reason"].as_str()), (Some("stuck"), Some("timed_out")));
+    assert_eq!(post(&running, "Paid", "1").await, 202);
+    bed.shows("1", "completed: done, done").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn after_a_restart_deadlines_wait_a_minute_for_what_could_not_be_sent() {
+    let bed = Bed::new(&[]).await;
+    bed.propose(SAGA).await;
+    let running = bed.start(false).await;
+    assert_eq!(post(&running, "Placed", "1").await, 202);
+    running.stop().await;
+
+    bed.clock.advance(Span::from_secs(600));
+    let running = bed.start(false).await;
+    let watermarks = Watermarks::new(None);
+    let held_at = bed
+        .until("the break is stored", async || {
+            let row = bed.truth.tap("http".to_owned()).await.unwrap();
+            row.break_began.filter(|_| row.accepting_since >= Some(START + Span::from_secs(600)))
+        })
+        .await;
+    bed.pass(&running, Span::from_secs(50)).await;
+    let known = bed.watermarks(&running, &watermarks).await;
+    assert_eq!(known.by_saga["order"], held_at, "held at the moment the break began");
+    assert_eq!(bed.shown("1").await, "running: done, waiting");
+    // It was paid in time; its service could not say so before.
+    assert_eq!(post(&running, "Paid", "1").await, 202);
+    assert_eq!(post(&running, "Placed", "2").await, 202);
+    bed.pass(&running, Span::from_secs(12)).await;
+    let known = bed.watermarks(&running, &watermarks).await;
+    assert_eq!(known.by_saga["order"], known.now, "a minute without a break");
+    assert_eq!(bed.shown("1").await, "completed: done, done");
+    bed.pass(&running, Span::from_secs(30)).await;
+    bed.shows("2", "stuck (timed_out): done, timed_out").await;
+    running.stop().await;
+}

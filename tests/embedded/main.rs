@@ -1,0 +1,12 @@
+//! The whole of Escrow in one process, without servers: the loops, the API, SQLite, and a bus in memory. The database's clock is
+//! held by the test, so an hour passes when the test says so.
+#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test there")]
+
+mod acting;
+mod bed;
+mod doubt;
+mod faulty;
+mod http;
+mod outages;
+mod replicas;
+mod versions;
