@@ -13,9 +13,10 @@
 //! A crash after publishing and before settling publishes again under the same message id. Nothing else publishes.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::bus::{Publication, Published, Sink};
