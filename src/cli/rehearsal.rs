@@ -184,7 +184,8 @@ impl Stage {
         lines
             .into_iter()
             .map(|(saga, mut orders)| {
-                orders.sort_by_key(|order| order.created_at);
+                // At one moment `arrival-9` is before `arrival-10`.
+                orders.sort_by_key(|order| (order.created_at, order.key.order_id.len(), order.key.order_id.clone()));
                 (saga, orders.into_iter().map(|order| order.key.clone()).collect())
             })
             .collect()

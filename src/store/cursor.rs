@@ -15,7 +15,7 @@ pub fn write(place: &impl Serialize) -> Result<String, StoreError> {
 /// The place the page begins after, if it is not the first.
 ///
 /// # Errors
-/// [`StoreError::BadCursor`] when it is not one that [`write`] made for the same kind of list.
+/// [`StoreError::BadCursor`] when it is not one that [`write()`] made for the same kind of list.
 pub fn read<T: DeserializeOwned>(page: &Page) -> Result<Option<T>, StoreError> {
     let Some(text) = &page.cursor else { return Ok(None) };
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| StoreError::BadCursor)?;

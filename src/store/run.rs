@@ -27,7 +27,7 @@ const ATTEMPTS: u32 = 12;
 const WAIT_MS: u64 = 4;
 const WAIT_CAP_MS: u64 = 500;
 
-/// A store over any [`Backend`].
+/// A store over any `Backend`.
 pub struct SqlStore {
     backend: Arc<dyn Backend>,
     /// Versions whose step names are known to be stored.

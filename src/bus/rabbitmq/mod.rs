@@ -1,7 +1,7 @@
 //! RabbitMQ, 3.10 and later, by AMQP 0-9-1.
 //!
 //! Three connections. A broker in alarm stops reading from one that publishes, and acknowledgements must not wait for that; and
-//! refused calls wear a connection out (see [`connect`]), which the other two must not feel. Each has a supervisor of its own that makes it again for ever; nothing inside a connection is recovered: channels,
+//! refused calls wear a connection out (see `connect`), which the other two must not feel. Each has a supervisor of its own that makes it again for ever; nothing inside a connection is recovered: channels,
 //! consumers and everything in hand end with it, and their owners begin anew.
 //!
 //! ```text

@@ -1,6 +1,6 @@
 //! The names Escrow may declare, consume, empty and delete: its own, and no others.
 //!
-//! Everything that changes the broker takes an [`OwnName`], and only names that begin with `escrow` become one. The broker's
+//! Everything that changes the broker takes an `OwnName`, and only names that begin with `escrow` become one. The broker's
 //! permissions say the same (`^escrow(\..*)?$`); this holds where they were forgotten.
 
 use std::fmt;

@@ -20,7 +20,7 @@
 //!            journal entries (after-images), outbox rows, the order as it is now
 //! ```
 //!
-//! The parts work on one copy of the order. Whoever changed it calls [`Machine::record`], which settles the status, tells
+//! The parts work on one copy of the order. Whoever changed it calls `Machine::record`, which settles the status, tells
 //! about it, and writes down what is different since the last entry: so the trail folds to the order by construction.
 
 mod actions;
