@@ -64,7 +64,9 @@ impl Applying {
     /// # Errors
     /// It may be applied in parts; the whole is to be applied again.
     pub async fn apply(&self, plan: Plan, shutdown: &CancellationToken) -> Result<Applied, Lost> {
-        match self.insist(shutdown, || self.escrow.commit(plan.clone())).await? {
+        // Shared with every attempt: a batch may hold megabytes of bodies.
+        let plan = Arc::new(plan);
+        match self.insist(shutdown, || self.escrow.commit(Arc::clone(&plan))).await? {
             Ok(committed) => Ok(match committed.changes.unknown_version {
                 Some((saga, version)) => Applied::UnknownVersion(saga, version),
                 None => Applied::Done {
@@ -74,7 +76,7 @@ impl Applying {
             }),
             Err(error) => {
                 tracing::error!(error = %chain_of(&error), size = plan.work.len(), "the database refuses a batch; looking for the culprit");
-                Box::pin(self.apply_apart(plan, &error, shutdown)).await
+                Box::pin(self.apply_apart(Arc::unwrap_or_clone(plan), &error, shutdown)).await
             }
         }
     }

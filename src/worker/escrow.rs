@@ -136,10 +136,10 @@ impl Escrow {
     /// Decides and saves one batch, then wakes whoever has something to do.
     ///
     /// Resolves as [`Store::apply`] does: on an error nothing was saved, or everything was and the answer was lost.
-    pub fn commit(&self, plan: Plan) -> BoxFuture<'_, Result<Committed, StoreError>> {
+    pub fn commit(&self, plan: impl Into<Arc<Plan>>) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        let plan: Arc<Plan> = plan.into();
         Box::pin(async move {
             let lookup = plan.lookup();
-            let plan = Arc::new(plan);
             let (deciding, decided) = (Arc::clone(&plan), Arc::new(AtomicU32::new(0)));
             let counted = Arc::clone(&decided);
             let decide = move |loaded: &Loaded| {
