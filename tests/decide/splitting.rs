@@ -124,7 +124,7 @@ fn hold_same(whole: &Stage, split: &Stage) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn two_batches_are_one_batch(before in prop::collection::vec(given(), 0..6), batch in prop::collection::vec(given(), 1..16), at in 0..16_usize) {

@@ -72,8 +72,9 @@ impl Deciding<'_> {
     /// Rule 5: the opening event opens a new order; any other belongs to the oldest order waiting for it.
     fn place_by_arrival(&mut self, arrival: &Arrival, first: &Candidate, newest: &Arc<Saga>) -> Placed {
         let line = self.lines.get(&arrival.saga).map(Vec::as_slice).unwrap_or_default();
-        let seen = |identity| line.iter().filter_map(|key| self.order(key)).any(|order| order.seen.contains(&identity));
-        if first.event.identity.is_some_and(seen) {
+        // Open orders only: those that ended are not loaded with the next batch either, and how a batch is split changes nothing.
+        let mut open = line.iter().filter_map(|key| self.order(key)).filter(|order| !order.life.status.is_ended());
+        if first.event.identity.is_some_and(|identity| open.any(|order| order.seen.contains(&identity))) {
             return Placed::Duplicate;
         }
         let opens = first.event.roles.iter().any(|role| matches!(role, Role::Done(step) if newest.is_root(*step)));
