@@ -14,7 +14,7 @@ use crate::saga::definition::Mode;
 use crate::saga::time::Moment;
 use crate::store::StoreError;
 use crate::worker::Escrow;
-use crate::worker::commands::{CommandError, Commands, Wish};
+use crate::worker::commands::{CommandError, Commands};
 use crate::worker::sight::View;
 use crate::worker::watermark::{Known, Watermarks};
 
@@ -84,10 +84,7 @@ impl Desk for RunningDesk {
     fn act(&self, ask: Ask) -> BoxFuture<'_, Result<u64, ActError>> {
         // In a task of its own: a client that goes away must not stop it half-way.
         let commands = self.commands.clone();
-        let task = tokio::spawn(async move {
-            let Ask { key, action, step, actor, reason, idempotency_key } = ask;
-            commands.act(Wish { key, action, step, actor, reason, idempotency_key }).await
-        });
+        let task = tokio::spawn(async move { commands.act(ask).await });
         Box::pin(async move {
             joined(task.await)?.map_err(|error| match error {
                 CommandError::NotFound => ActError::NotFound,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::audit::{self, EntryView};
-use super::problem::{Problem, ProblemBody, unknown};
+use super::problem::{Problem, ProblemBody};
 use super::query::Params;
 use super::state::ApiState;
 use super::surroundings::as_of;
@@ -41,13 +41,7 @@ pub struct JournalList {
 pub async fn list_journal(State(state): State<ApiState>, uri: Uri) -> Result<Json<JournalList>, Problem> {
     let params = Params::read(&uri, &["saga", "kind", "actor", "since", "until", "limit", "cursor"], None)?;
     let catalog = state.desk.catalog();
-    let saga = params.text("saga").map(str::to_owned);
-    if let Some(name) = &saga
-        && catalog.newest(name).is_none()
-    {
-        let names = catalog.newest_all().map(|saga| saga.name.as_str());
-        return Err(Problem::parameter("saga", unknown("saga", name, names)));
-    }
+    let saga = params.saga(&catalog)?;
     let kinds: Vec<&str> = Kind::ALL.iter().map(|it| it.word()).collect();
     let filter = JournalFilter {
         saga,

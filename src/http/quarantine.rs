@@ -121,15 +121,8 @@ pub async fn list_quarantine(State(state): State<ApiState>, uri: Uri) -> Result<
     {
         return Err(Problem::parameter("reason", unknown("reason for quarantine", reason, reasons)));
     }
-    let catalog = state.desk.catalog();
-    if let Some(saga) = params.text("saga")
-        && catalog.newest(saga).is_none()
-    {
-        let names = catalog.newest_all().map(|saga| saga.name.as_str());
-        return Err(Problem::parameter("saga", unknown("saga", saga, names)));
-    }
     let filter = QuarantineFilter {
-        saga: params.text("saga").map(str::to_owned),
+        saga: params.saga(&state.desk.catalog())?,
         reason: params.text("reason").map(str::to_owned),
         exchange: params.text("exchange").map(str::to_owned),
         resolved: params.flag("resolved")?,

@@ -8,6 +8,7 @@ use axum::http::{Uri, header};
 use serde::de::DeserializeOwned;
 
 use super::problem::{Kind, Problem, unknown};
+use crate::saga::catalog::Catalog;
 use crate::saga::time::{Moment, Span};
 use crate::store::Page;
 
@@ -79,6 +80,16 @@ impl Params {
     /// The parameters that begin with `prefix`, without it.
     pub fn prefixed<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.pairs.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+    }
+
+    /// The saga named, one of those that are followed.
+    pub fn saga(&self, catalog: &Catalog) -> Result<Option<String>, Problem> {
+        let Some(name) = self.text("saga") else { return Ok(None) };
+        if catalog.newest(name).is_none() {
+            let names = catalog.newest_all().map(|saga| saga.name.as_str());
+            return Err(Problem::parameter("saga", unknown("saga", name, names)));
+        }
+        Ok(Some(name.to_owned()))
     }
 
     /// A span like `10m`.

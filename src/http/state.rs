@@ -18,8 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::Delivery;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
-use crate::saga::input::Action;
-use crate::saga::order::OrderKey;
+pub use crate::saga::input::Ask;
 use crate::saga::time::{Moment, Span};
 use crate::store::{Query, StoreError};
 use crate::telemetry::Metrics;
@@ -68,19 +67,6 @@ pub trait Desk: Send + Sync {
 
     /// Changes whenever the journal may have grown. A wake-up without data: losing one costs latency only.
     fn nudges(&self) -> watch::Receiver<u64>;
-}
-
-/// A person's wish for one order.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ask {
-    pub key: OrderKey,
-    pub action: Action,
-    /// By name; resolved in the definition version the order is on.
-    pub step: Option<String>,
-    pub actor: String,
-    pub reason: String,
-    /// Already told apart by order: two orders never share one.
-    pub idempotency_key: Option<String>,
 }
 
 /// Why an action was not done. Nothing was changed, but for a lost answer to a commit.

@@ -95,13 +95,7 @@ impl Wanted {
     fn read(state: &ApiState, uri: &Uri) -> Result<Self, Problem> {
         let params = Params::read(uri, &["saga", "order_id", "order", "step"], None)?;
         let catalog = state.desk.catalog();
-        let saga = params.text("saga").map(str::to_owned);
-        if let Some(name) = &saga
-            && catalog.newest(name).is_none()
-        {
-            let names = catalog.newest_all().map(|saga| saga.name.as_str());
-            return Err(Problem::parameter("saga", unknown("saga", name, names)));
-        }
+        let saga = params.saga(&catalog)?;
         let step = params.text("step").map(str::to_owned);
         let known = step_names(&catalog, saga.as_slice());
         if let Some(name) = &step

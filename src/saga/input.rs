@@ -8,7 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::definition::{Role, StepIx};
-use super::order::Identity;
+use super::order::{Identity, OrderKey};
 use super::time::{Moment, Span};
 
 /// One input to one order.
@@ -118,6 +118,19 @@ pub struct Command {
     pub step: Option<StepIx>,
     pub actor: String,
     pub reason: String,
+}
+
+/// A person's wish for one order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    pub key: OrderKey,
+    pub action: Action,
+    /// By name; resolved in the definition version the order is on.
+    pub step: Option<String>,
+    pub actor: String,
+    pub reason: String,
+    /// Already told apart by order: two orders never share one.
+    pub idempotency_key: Option<String>,
 }
 
 /// The actions of rule 15.

@@ -8,24 +8,11 @@ use std::sync::Arc;
 use crate::bus::{Delivery, Envelope};
 use crate::saga::batch::Resolved;
 use crate::saga::decide::{Delivered, OrderRef, Plan, Work};
-use crate::saga::input::{Action, Command};
-use crate::saga::order::OrderKey;
+use crate::saga::input::{Ask, Command};
 use crate::store::{QuarantineRow, StoreError};
 
 use super::Escrow;
 use super::reading::Readings;
-
-/// A person's wish for one order.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Wish {
-    pub key: OrderKey,
-    pub action: Action,
-    /// By name; resolved in the definition version the order is on.
-    pub step: Option<String>,
-    pub actor: String,
-    pub reason: String,
-    pub idempotency_key: Option<String>,
-}
 
 /// Why a command was not done. Nothing was changed, but for a lost answer to a commit.
 #[derive(Debug, thiserror::Error)]
@@ -59,14 +46,14 @@ impl Commands {
     ///
     /// # Errors
     /// As [`CommandError`].
-    pub async fn act(&self, wish: Wish) -> Result<u64, CommandError> {
+    pub async fn act(&self, ask: Ask) -> Result<u64, CommandError> {
         let store = &self.escrow.store;
-        let order = store.find_order(wish.key.clone()).await?.ok_or(CommandError::NotFound)?;
+        let order = store.find_order(ask.key.clone()).await?.ok_or(CommandError::NotFound)?;
         let catalog = self.escrow.catalog();
-        let saga = catalog.version(&wish.key.saga, order.version).ok_or_else(|| {
-            CommandError::Misfit(format!("version {} of saga {} is not known here", order.version, wish.key.saga))
+        let saga = catalog.version(&ask.key.saga, order.version).ok_or_else(|| {
+            CommandError::Misfit(format!("version {} of saga {} is not known here", order.version, ask.key.saga))
         })?;
-        let step = match &wish.step {
+        let step = match &ask.step {
             None => None,
             Some(name) => Some(saga.step_ix(name).ok_or_else(|| {
                 let names: Vec<String> = saga.steps.iter().map(|step| step.name.clone()).collect();
@@ -77,9 +64,9 @@ impl Commands {
                 ))
             })?),
         };
-        let command = Command { action: wish.action, step, actor: wish.actor, reason: wish.reason };
-        let mut plan = self.escrow.plan(vec![Work::Command(wish.key, Box::new(command))], store.now().await?);
-        plan.idempotency_key = wish.idempotency_key;
+        let command = Command { action: ask.action, step, actor: ask.actor, reason: ask.reason };
+        let mut plan = self.escrow.plan(vec![Work::Command(ask.key, Box::new(command))], store.now().await?);
+        plan.idempotency_key = ask.idempotency_key;
         let committed = self.escrow.commit(plan).await?;
         match committed.changes.answers.into_iter().next() {
             Some(Ok(sequence)) => Ok(sequence),

@@ -8,11 +8,11 @@ use escrow::app::{self, Bus, Parts, Running};
 use escrow::bus::memory::{Kind, MemoryBus, Subscription};
 use escrow::bus::{Envelope, Sink, Tap};
 use escrow::clock::Manual;
-use escrow::saga::input::Action;
+use escrow::saga::input::{Action, Ask};
 use escrow::saga::order::{Order, OrderKey, StuckReason};
 use escrow::saga::time::{Moment, Span};
 use escrow::store::{Page, QuarantineFilter, QuarantineRow, Store, sqlite};
-use escrow::worker::commands::{CommandError, Commands, Wish};
+use escrow::worker::commands::{CommandError, Commands};
 use escrow::worker::definitions;
 use escrow::worker::watermark::{HTTP, HTTP_PAUSE_MAX, Known, Watermarks};
 use serde_json::{Value, json};
@@ -230,7 +230,7 @@ pub fn commands(running: &Running) -> Commands {
 }
 
 pub async fn act(running: &Running, order_id: &str, action: Action) -> Result<u64, CommandError> {
-    let wish = Wish {
+    let ask = Ask {
         key: key("order", order_id),
         action,
         step: None,
@@ -238,7 +238,7 @@ pub async fn act(running: &Running, order_id: &str, action: Action) -> Result<u6
         reason: "she asked".to_owned(),
         idempotency_key: None,
     };
-    commands(running).act(wish).await
+    commands(running).act(ask).await
 }
 
 pub fn key(saga: &str, order_id: &str) -> OrderKey {
