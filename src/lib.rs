@@ -13,6 +13,8 @@
 //! In reading order: [`saga`] decides and knows no I/O; [`wire`] stands between bytes and events; [`store`] and [`bus`] are the
 //! two seams; [`worker`] holds the loops; [`http`] is how people ask. `app` alone names concrete stores and buses.
 
+pub mod faults;
+
 pub mod saga;
 
 pub mod wire;
