@@ -19,11 +19,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::saga::batch::{QuarantineReason, Quarantined};
-use crate::saga::decide::{Delivered, FromTap, OrderRef, Plan, RawMessage, Unread, Work};
+use crate::saga::decide::{FromTap, OrderRef, Plan, RawMessage, Unread, Work};
 use crate::saga::order::Digest;
 use crate::saga::time::Moment;
 use crate::store::StoreError;
 
+use super::reading::delivered;
 use super::{Escrow, backoff, chain_of, sleep_or};
 
 /// A replica that cannot commit for this long lets its tap go.
@@ -162,20 +163,6 @@ pub fn token_of(secret: &Digest, part: &str) -> Digest {
     hash.update(secret);
     hash.update(part);
     hash.finalize().into()
-}
-
-/// The delivery among the kinds of work.
-pub fn delivered(work: &Work) -> Option<&Delivered> {
-    match work {
-        Work::Delivered(delivered) => Some(delivered),
-        Work::Unreadable(_)
-        | Work::Due(..)
-        | Work::Settled { .. }
-        | Work::Command(..)
-        | Work::Reconsider(_)
-        | Work::Resolved(_)
-        | Work::Doubt(_) => None,
-    }
 }
 
 /// What is quarantined in place of work the database refuses; `None` where there is no message to keep.

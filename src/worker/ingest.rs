@@ -20,15 +20,15 @@ use uuid::Uuid;
 use crate::bus::{Batch, BusError, Delivery, Item, Source, Tap};
 use crate::saga::batch::{NewDoubt, QuarantineReason};
 use crate::saga::catalog::Catalog;
-use crate::saga::decide::{FromTap, Plan, RawMessage, Unread, Work};
-use crate::saga::order::{Digest, DoubtKind};
+use crate::saga::decide::{FromTap, Plan, Unread, Work};
+use crate::saga::order::Digest;
 use crate::saga::time::{Moment, Span};
 use crate::store::TapRow;
 use crate::telemetry::ReasonLabel;
 
 use super::applying::{Applied, Applying, Lost, kept_as, token_of};
 use super::definitions;
-use super::reading::{self, Readings};
+use super::reading::{self, Readings, raw};
 use super::watermark::{HTTP_PAUSE_MAX, Watermarks, lost_commits};
 use super::{Escrow, backoff, chain_of, sleep_or, words_of};
 
@@ -242,30 +242,4 @@ fn loss(carried: Option<Moment>, row: &TapRow) -> Option<NewDoubt> {
         tracing::error!(stored = ?row.watermark, ?carried, "the database holds an earlier watermark than a canary carries");
         lost_commits(row.watermark, row.now)
     })
-}
-
-/// A delivery as it is kept in quarantine.
-pub(super) fn raw(delivery: &Delivery, body_keep_bytes: usize) -> RawMessage {
-    let kept = delivery.body.len().min(body_keep_bytes);
-    RawMessage {
-        exchange: delivery.exchange.clone(),
-        routing_key: delivery.routing_key.clone(),
-        envelope: serde_json::to_value(&delivery.envelope).unwrap_or_default(),
-        body: delivery.body[..kept].to_vec(),
-        body_bytes: delivery.body.len() as u64,
-    }
-}
-
-/// A gap of one tap, from its last watermark to now.
-pub(super) fn gap_doubt(detail: &str, from: Moment, to: Moment) -> NewDoubt {
-    NewDoubt {
-        kind: DoubtKind::Gap,
-        saga: None,
-        from,
-        to,
-        event: None,
-        order_id: None,
-        detail: detail.to_owned(),
-        quarantined: None,
-    }
 }

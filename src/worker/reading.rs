@@ -12,14 +12,13 @@ use crate::bus::{Delivery, Gap, GapKind};
 use crate::saga::batch::{NewDoubt, QuarantineReason, Quarantined};
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Arrival, Candidate, Delivered, OrderRef, RawMessage, Unread, Work};
-use crate::saga::order::Digest;
-use crate::saga::time::Span;
+use crate::saga::order::{Digest, DoubtKind};
+use crate::saga::time::{Moment, Span};
 use crate::store::TapRow;
 use crate::wire::Message;
 use crate::wire::is_own;
 use crate::wire::{self, Reading};
 
-use super::ingest::{gap_doubt, raw};
 use super::sight::Sight;
 
 /// Of messages that are no event of a saga, this many are kept for each exchange and reason of a process: enough to see what
@@ -146,6 +145,46 @@ pub fn gap(gap: &Gap, row: Option<&TapRow>) -> Option<NewDoubt> {
 
 /// The sagas that have deliveries among `work`.
 pub fn sagas_of(work: &[Work]) -> BTreeSet<String> {
-    let delivered = work.iter().filter_map(super::applying::delivered);
+    let delivered = work.iter().filter_map(delivered);
     delivered.flat_map(|delivered| &delivered.arrivals).map(|arrival| arrival.saga.clone()).collect()
+}
+
+/// The delivery among the kinds of work.
+pub(super) fn delivered(work: &Work) -> Option<&Delivered> {
+    match work {
+        Work::Delivered(delivered) => Some(delivered),
+        Work::Unreadable(_)
+        | Work::Due(..)
+        | Work::Settled { .. }
+        | Work::Command(..)
+        | Work::Reconsider(_)
+        | Work::Resolved(_)
+        | Work::Doubt(_) => None,
+    }
+}
+
+/// A delivery as it is kept in quarantine.
+pub(super) fn raw(delivery: &Delivery, body_keep_bytes: usize) -> RawMessage {
+    let kept = delivery.body.len().min(body_keep_bytes);
+    RawMessage {
+        exchange: delivery.exchange.clone(),
+        routing_key: delivery.routing_key.clone(),
+        envelope: serde_json::to_value(&delivery.envelope).unwrap_or_default(),
+        body: delivery.body[..kept].to_vec(),
+        body_bytes: delivery.body.len() as u64,
+    }
+}
+
+/// A gap of one tap, from its last watermark to now.
+fn gap_doubt(detail: &str, from: Moment, to: Moment) -> NewDoubt {
+    NewDoubt {
+        kind: DoubtKind::Gap,
+        saga: None,
+        from,
+        to,
+        event: None,
+        order_id: None,
+        detail: detail.to_owned(),
+        quarantined: None,
+    }
 }
