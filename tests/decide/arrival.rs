@@ -133,3 +133,14 @@ fn orders_of_an_older_version_by_arrival_still_get_what_the_newest_does_not_name
     assert_eq!(paid(&stage), ["done"]);
     assert_eq!(changes.tally.ignored, 1, "the newest does not name it, and no one waits");
 }
+
+#[test]
+fn a_batch_reads_as_far_down_the_line_as_it_has_answers() {
+    let mut stage = Stage::new([SAGA]);
+    stage.batch(&(0..500).map(|_| bare("Placed")).collect::<Vec<_>>());
+    stage.batch(&(0..450).map(|_| bare("Paid")).collect::<Vec<_>>());
+    let paid = paid(&stage);
+    assert_eq!(paid.iter().filter(|status| *status == "done").count(), 450);
+    assert!(paid[..450].iter().all(|status| status == "done"), "the oldest first");
+    assert_eq!(stage.quarantine.len(), 0);
+}

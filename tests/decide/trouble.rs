@@ -159,3 +159,18 @@ fn an_event_that_fails_its_condition_is_quarantined_with_a_doubt_about_its_own_o
     let unproven = |id| stage.order("order", id).life.needs.iter().any(|need| need.reason == StuckReason::Unproven);
     assert_eq!((unproven("1"), unproven("2")), (true, false));
 }
+
+#[test]
+fn a_replay_that_is_still_not_read_says_why_and_changes_nothing() {
+    let mut stage = Stage::new([SAGA]);
+    let mut replay = |body: serde_json::Value| {
+        let work = vec![Work::Delivered(stage.read(&message("shop", Some("m"), &body)))];
+        let plan = Plan { must_apply: true, ..stage.plan(work) };
+        stage.commit(&plan)
+    };
+    let refused = replay(json!({"type": "Placed", "order": 1.5}));
+    assert!(refused.misplaced.is_some(), "{refused:?}");
+    assert!(refused.orders.is_empty() && refused.quarantined.is_empty(), "{refused:?}");
+    let applied = replay(json!({"type": "Placed", "order": "1"}));
+    assert_eq!((applied.misplaced, applied.tally.applied), (None, 1));
+}

@@ -24,3 +24,4 @@ mod rule_14_brake;
 mod rule_15_actions;
 mod state_table;
 mod tellings;
+mod trail;
