@@ -9,6 +9,7 @@ use super::save::save;
 use super::session::{Failure, Session};
 use super::statement::{Bind, Rows, columns, sql};
 use super::{Committed, Decide};
+use crate::faults::Step as _;
 use crate::saga::batch::{Changes, Lookup};
 
 /// Versions whose step names are known to be stored.
@@ -51,7 +52,7 @@ async fn name_steps(session: &mut dyn Session, changes: &Changes, named: &Named)
         all.push((&saved.order.key.saga, saved.order.version, rows::json(&saved.step_names.to_vec())?));
     }
     let rows: Rows = columns!(all; Text(|it| it.0.clone()), Int(|it| i64::from(it.1)), Text(|it| it.2.clone()));
-    if session.execute(sql!("save_step_names"), vec![Bind::Rows(rows)]).await? == 0 {
+    if session.execute(sql!("save_step_names"), vec![Bind::Rows(rows)]).at("store.save_step_names").await? == 0 {
         let mut named = named.lock().unwrap_or_else(PoisonError::into_inner);
         named.extend(all.into_iter().map(|(saga, version, _)| (saga.clone(), version)));
     }

@@ -9,6 +9,7 @@ use super::rows::{self, int};
 use super::session::{Failure, Session};
 use super::statement::{Bind, Rows, columns, sql};
 use super::{StoreError, StoredPayload};
+use crate::faults::Step as _;
 use crate::saga::batch::{Loaded, Lookup};
 use crate::saga::order::{Digest, Order, OrderKey};
 
@@ -43,14 +44,14 @@ async fn load_lines(
         return Ok(BTreeMap::new());
     }
     let sagas: Vec<String> = lookup.arrivals.keys().cloned().collect();
-    session.execute(sql!("create_counters"), vec![Bind::Texts(sagas.clone())]).await?;
-    for row in session.fetch(sql!("lock_counters"), vec![Bind::Texts(sagas)]).await? {
+    session.execute(sql!("create_counters"), vec![Bind::Texts(sagas.clone())]).at("store.create_counters").await?;
+    for row in session.fetch(sql!("lock_counters"), vec![Bind::Texts(sagas)]).at("store.lock_counters").await? {
         loaded.counters.insert(row.get("saga")?, rows::number(&row, "last")?);
     }
     let mut lines: BTreeMap<_, Vec<_>> = lookup.arrivals.keys().map(|saga| (saga.clone(), Vec::new())).collect();
     let wanted: Vec<_> = lookup.arrivals.iter().collect();
     let wanted: Rows = columns!(wanted; Text(|it| it.0.clone()), Int(|it| rows::limit(*it.1)));
-    for row in session.fetch(sql!("open_lines"), vec![Bind::Rows(wanted)]).await? {
+    for row in session.fetch(sql!("open_lines"), vec![Bind::Rows(wanted)]).at("store.open_lines").await? {
         let key = rows::key(&row)?;
         lines.entry(key.saga.clone()).or_default().push(key);
     }
@@ -61,7 +62,9 @@ async fn load_orders(session: &mut dyn Session, wanted: &[&OrderKey], loaded: &m
     if wanted.is_empty() {
         return Ok(());
     }
-    for row in session.fetch(sql!("lock_orders"), vec![key_rows(wanted.iter().copied())]).await? {
+    for row in
+        session.fetch(sql!("lock_orders"), vec![key_rows(wanted.iter().copied())]).at("store.lock_orders").await?
+    {
         let key = rows::key(&row)?;
         match rows::order(&row) {
             Ok(order) => drop(loaded.orders.insert(key, order)),
@@ -86,7 +89,7 @@ async fn load_circumstances(
         Bind::Texts(sagas.into_iter().cloned().collect()),
         Bind::Now,
     ];
-    for row in session.fetch(sql!("circumstances"), binds).await? {
+    for row in session.fetch(sql!("circumstances"), binds).at("store.circumstances").await? {
         loaded.now = rows::moment(&row, "now")?;
         loaded.doubts = rows::from_json("doubts", row.get::<&str>("doubts")?)?;
         loaded.modes = rows::from_json("modes", row.get::<&str>("modes")?)?;
@@ -140,7 +143,7 @@ pub async fn payloads(
     }
     let wanted: Rows = columns!(named;
         Text(|it| it.0.saga.clone()), Text(|it| it.0.order_id.clone()), Int(|it| int(it.1)));
-    let found = session.fetch(sql!("payloads"), vec![Bind::Rows(wanted)]).await?;
+    let found = session.fetch(sql!("payloads"), vec![Bind::Rows(wanted)]).at("store.payloads").await?;
     found.iter().map(read_payload).collect()
 }
 

@@ -20,6 +20,7 @@ use futures_util::future::BoxFuture;
 
 use super::StoreError;
 use super::session::{Access, Backend, Failure, Session};
+use crate::faults::Step as _;
 
 /// Attempts before a conflict is reported as the database being too busy. With the waits between them they take a few seconds.
 const ATTEMPTS: u32 = 12;
@@ -96,18 +97,18 @@ async fn limited<I, T>(backend: &dyn Backend, access: Access, input: &I, work: W
 }
 
 async fn attempt<I, T>(backend: &dyn Backend, access: Access, input: &I, work: Work<I, T>) -> Result<T, Failure> {
-    let mut session = backend.acquire(access).await?;
+    let mut session = backend.acquire(access).at("store.acquire").await?;
     if access == Access::Read {
         return work(&mut *session, input).await;
     }
-    session.begin(access).await?;
+    session.begin(access).at("store.begin").await?;
     let outcome: Result<_, Box<dyn Any + Send>> = AssertUnwindSafe(work(&mut *session, input)).catch_unwind().await;
     if let Ok(Ok(done)) = outcome {
-        session.commit().await?;
+        session.commit().at("store.commit").await?;
         return Ok(done);
     }
     // Where even this fails the connection is closed, which rolls back as well.
-    let _ = session.rollback().await;
+    let _ = session.rollback().at("store.rollback").await;
     match outcome {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic),

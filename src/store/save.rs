@@ -8,6 +8,7 @@ use super::quarantine::doubt_word;
 use super::rows::{self, Searched, int, without_nul};
 use super::session::{Failure, Session};
 use super::statement::{Bind, Rows, columns, sql};
+use crate::faults::Step as _;
 use crate::saga::batch::{Changes, Loaded, NewDoubt, Quarantined, Resolved, SavedOrder, SavedPayload};
 use crate::saga::input::{MessageRef, Verdict};
 use crate::saga::journal::Kind;
@@ -36,13 +37,15 @@ type OrderRow<'a> = (&'a SavedOrder, Searched, String, String);
 async fn save_orders(session: &mut dyn Session, orders: &[SavedOrder]) -> Result<(), Failure> {
     let (new, known): (Vec<_>, Vec<_>) = orders.iter().partition(|saved| saved.is_new);
     if !new.is_empty() {
-        let inserted = session.execute(sql!("insert_orders"), vec![order_rows(&new)?]).await?;
+        let inserted =
+            session.execute(sql!("insert_orders"), vec![order_rows(&new)?]).at("store.insert_orders").await?;
         if inserted < new.len() as u64 {
             return Err(Failure::conflict("someone else began the same order"));
         }
     }
     if !known.is_empty() {
-        let updated = session.execute(sql!("update_orders"), vec![order_rows(&known)?]).await?;
+        let updated =
+            session.execute(sql!("update_orders"), vec![order_rows(&known)?]).at("store.update_orders").await?;
         if updated < known.len() as u64 {
             let why = "a changed order was not among those loaded, or its trail has another length";
             return Err(StoreError::Corrupt(why.to_owned()).into());
@@ -106,7 +109,7 @@ async fn save_attributes(session: &mut dyn Session, loaded: &Loaded, orders: &[S
         let rows: Rows = columns!(rows;
             Text(|it| it.0.clone()), Text(|it| it.1.clone()), Int(|it| it.2.0),
             Text(|it| it.3.saga.clone()), Text(|it| it.3.order_id.clone()));
-        session.execute(statement, vec![Bind::Rows(rows)]).await?;
+        session.execute(statement, vec![Bind::Rows(rows)]).at("store.save_attributes").await?;
     }
     Ok(())
 }
@@ -126,7 +129,7 @@ async fn save_journal(session: &mut dyn Session, orders: &[SavedOrder]) -> Resul
         OptText(|it| it.1.entry.actor.clone()),
         Text(|it| it.1.text.clone()),
         Bytes(|it| it.1.hash.to_vec()));
-    session.execute(sql!("insert_journal"), vec![Bind::Rows(rows)]).await?;
+    session.execute(sql!("insert_journal"), vec![Bind::Rows(rows)]).at("store.insert_journal").await?;
     Ok(())
 }
 
@@ -155,7 +158,7 @@ async fn save_payloads(
         Text(|it| message(it).map(|message| message.exchange.clone()).unwrap_or_default()),
         Text(|it| message(it).map(|message| message.routing_key.clone()).unwrap_or_default()),
         Text(|it| message(it).map(|message| message.id.clone()).unwrap_or_default()));
-    session.execute(sql!("insert_payloads"), vec![Bind::Rows(rows)]).await?;
+    session.execute(sql!("insert_payloads"), vec![Bind::Rows(rows)]).at("store.insert_payloads").await?;
     Ok(())
 }
 
@@ -164,7 +167,10 @@ async fn withdraw(session: &mut dyn Session, orders: &[OrderKey], now: Moment) -
     if orders.is_empty() {
         return Ok(());
     }
-    session.execute(sql!("withdraw_outbox"), vec![key_rows(orders), Bind::Int(now.0)]).await?;
+    session
+        .execute(sql!("withdraw_outbox"), vec![key_rows(orders), Bind::Int(now.0)])
+        .at("store.withdraw_outbox")
+        .await?;
     Ok(())
 }
 
@@ -185,7 +191,7 @@ async fn save_outbox(session: &mut dyn Session, outbox: &[Outgoing], now: Moment
         Text(|it| it.0.message_id.clone()),
         Text(|it| it.1.clone()),
         Int(|it| i64::from(it.0.content.asks())));
-    session.execute(sql!("insert_outbox"), vec![Bind::Rows(rows), Bind::Int(now.0)]).await?;
+    session.execute(sql!("insert_outbox"), vec![Bind::Rows(rows), Bind::Int(now.0)]).at("store.insert_outbox").await?;
     Ok(())
 }
 
@@ -198,7 +204,7 @@ async fn settle(session: &mut dyn Session, settled: &[(uuid::Uuid, Verdict)], no
         all.push((key.to_string(), rows::json(verdict)?));
     }
     let rows: Rows = columns!(all; Text(|it| it.0.clone()), Text(|it| it.1.clone()));
-    session.execute(sql!("settle_outbox"), vec![Bind::Rows(rows), Bind::Int(now.0)]).await?;
+    session.execute(sql!("settle_outbox"), vec![Bind::Rows(rows), Bind::Int(now.0)]).at("store.settle_outbox").await?;
     Ok(())
 }
 
@@ -212,7 +218,7 @@ async fn save_quarantined(
         return Ok(Vec::new());
     }
     let wanted = rows::limit(quarantined.len());
-    let found = session.fetch(sql!("quarantine_ids"), vec![Bind::Int(wanted)]).await?;
+    let found = session.fetch(sql!("quarantine_ids"), vec![Bind::Int(wanted)]).at("store.quarantine_ids").await?;
     let ids = found.iter().map(|row| row.get("id")).collect::<Result<Vec<i64>, _>>()?;
     let all: Vec<_> = ids.iter().zip(quarantined).collect();
     let opt = |text: &Option<String>| text.as_deref().map(without_nul);
@@ -228,7 +234,10 @@ async fn save_quarantined(
         Text(|it| it.1.envelope.to_string()),
         Bytes(|it| it.1.body.clone()),
         Int(|it| int(it.1.body_bytes)));
-    session.execute(sql!("insert_quarantine"), vec![Bind::Rows(rows), Bind::Int(now.0)]).await?;
+    session
+        .execute(sql!("insert_quarantine"), vec![Bind::Rows(rows), Bind::Int(now.0)])
+        .at("store.insert_quarantine")
+        .await?;
     Ok(ids)
 }
 
@@ -252,7 +261,7 @@ pub async fn save_doubts(
         OptText(|it| opt(&it.order_id)),
         Text(|it| without_nul(&it.detail)),
         OptInt(|it| it.quarantined.and_then(|place| quarantined.get(place).copied())));
-    session.execute(sql!("insert_doubts"), vec![Bind::Rows(rows), Bind::Int(now.0)]).await?;
+    session.execute(sql!("insert_doubts"), vec![Bind::Rows(rows), Bind::Int(now.0)]).at("store.insert_doubts").await?;
     Ok(())
 }
 
@@ -263,7 +272,7 @@ async fn resolve(session: &mut dyn Session, resolved: &[Resolved], now: Moment) 
     let rows: Rows = columns!(resolved;
         Int(|it| it.id), Text(|it| it.how.to_owned()), Text(|it| it.actor.clone()), Text(|it| it.reason.clone()));
     for statement in [sql!("resolve_quarantine"), sql!("resolve_doubts")] {
-        session.execute(statement, vec![Bind::Rows(rows.clone()), Bind::Int(now.0)]).await?;
+        session.execute(statement, vec![Bind::Rows(rows.clone()), Bind::Int(now.0)]).at("store.resolve").await?;
     }
     Ok(())
 }
@@ -273,16 +282,16 @@ async fn save_progress(session: &mut dyn Session, changes: &Changes, now: Moment
     if !changes.counters.is_empty() {
         let counters: Vec<_> = changes.counters.iter().collect();
         let rows: Rows = columns!(counters; Text(|it| it.0.clone()), Int(|it| int(*it.1)));
-        session.execute(sql!("save_counters"), vec![Bind::Rows(rows)]).await?;
+        session.execute(sql!("save_counters"), vec![Bind::Rows(rows)]).at("store.save_counters").await?;
     }
     if let Some(tap) = &changes.tap {
         let watermark = Bind::OptInt(tap.watermark.map(|at| at.0));
         let binds = vec![Bind::Text(tap.name.clone()), watermark, Bind::Bytes(tap.last_batch.concat())];
-        session.execute(sql!("save_tap"), binds).await?;
+        session.execute(sql!("save_tap"), binds).at("store.save_tap").await?;
     }
     if let (Some(key), Some(Ok(sequence))) = (&changes.idempotency_key, changes.answers.first()) {
         let binds = vec![Bind::Text(key.clone()), Bind::Int(int(*sequence)), Bind::Int(now.0)];
-        if session.execute(sql!("save_answer"), binds).await? == 0 {
+        if session.execute(sql!("save_answer"), binds).at("store.save_answer").await? == 0 {
             return Err(Failure::conflict("the same command was answered meanwhile"));
         }
     }

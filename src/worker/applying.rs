@@ -18,6 +18,7 @@ use sha2::Digest as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::faults::Step as _;
 use crate::saga::batch::{QuarantineReason, Quarantined};
 use crate::saga::decide::{FromTap, OrderRef, Plan, RawMessage, Unread, Work};
 use crate::saga::order::Digest;
@@ -67,7 +68,7 @@ impl Applying {
     pub async fn apply(&self, plan: Plan, shutdown: &CancellationToken) -> Result<Applied, Lost> {
         // Shared with every attempt: a batch may hold megabytes of bodies.
         let plan = Arc::new(plan);
-        match self.insist(shutdown, || self.escrow.commit(Arc::clone(&plan))).await? {
+        match self.insist(shutdown, || self.escrow.commit(Arc::clone(&plan))).at("applying.commit").await? {
             Ok(committed) => Ok(match committed.changes.unknown_version {
                 Some((saga, version)) => Applied::UnknownVersion(saga, version),
                 None => Applied::Done {
@@ -94,7 +95,7 @@ impl Applying {
         let began = Instant::now();
         let mut failures = 0;
         loop {
-            let error = match ask().await {
+            let error = match ask().at("applying.ask").await {
                 Err(StoreError::Unavailable(error)) => error,
                 answer => return Ok(answer),
             };
@@ -124,7 +125,7 @@ impl Applying {
             };
             for work in [bare(&quarantined), Some(quarantined)].into_iter().flatten().rev() {
                 plan.work = vec![work];
-                match self.insist(shutdown, || self.escrow.commit(plan.clone())).await? {
+                match self.insist(shutdown, || self.escrow.commit(plan.clone())).at("applying.quarantine").await? {
                     Ok(committed) => return Ok(Applied::Done { settle: true, now: committed.now }),
                     Err(error) => tracing::error!(error = %chain_of(&error), "the quarantine refuses a message too"),
                 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::bus::{Delivery, Envelope};
+use crate::faults::Step as _;
 use crate::saga::batch::Resolved;
 use crate::saga::decide::{Delivered, OrderRef, Plan, Work};
 use crate::saga::input::{Ask, Command};
@@ -48,7 +49,7 @@ impl Commands {
     /// As [`CommandError`].
     pub async fn act(&self, ask: Ask) -> Result<u64, CommandError> {
         let store = &self.escrow.store;
-        let order = store.find_order(ask.key.clone()).await?.ok_or(CommandError::NotFound)?;
+        let order = store.find_order(ask.key.clone()).at("commands.find_order").await?.ok_or(CommandError::NotFound)?;
         let catalog = self.escrow.catalog();
         let saga = catalog.version(&ask.key.saga, order.version).ok_or_else(|| {
             CommandError::Misfit(format!("version {} of saga {} is not known here", order.version, ask.key.saga))
@@ -65,9 +66,10 @@ impl Commands {
             })?),
         };
         let command = Command { action: ask.action, step, actor: ask.actor, reason: ask.reason };
-        let mut plan = self.escrow.plan(vec![Work::Command(ask.key, Box::new(command))], store.now().await?);
+        let now = store.now().at("commands.now").await?;
+        let mut plan = self.escrow.plan(vec![Work::Command(ask.key, Box::new(command))], now);
         plan.idempotency_key = ask.idempotency_key;
-        let committed = self.escrow.commit(plan).await?;
+        let committed = self.escrow.commit(plan).at("commands.commit").await?;
         match committed.changes.answers.into_iter().next() {
             Some(Ok(sequence)) => Ok(sequence),
             Some(Err(misfit)) => Err(CommandError::Misfit(misfit.0)),
@@ -116,7 +118,7 @@ impl Commands {
     }
 
     async fn unresolved(&self, id: i64) -> Result<QuarantineRow, CommandError> {
-        let row = self.escrow.store.quarantined(id).await?.ok_or(CommandError::NotFound)?;
+        let row = self.escrow.store.quarantined(id).at("commands.quarantined").await?.ok_or(CommandError::NotFound)?;
         match &row.resolved {
             None => Ok(row),
             Some(how) => Err(CommandError::Misfit(format!("message {id} was {how} already"))),
@@ -156,9 +158,9 @@ impl Commands {
 
     /// Commits what resolves a quarantined message. Orders that were held back by the doubt about it are looked at again soon.
     async fn resolve(&self, work: Vec<Work>) -> Result<(), CommandError> {
-        let now = self.escrow.store.now().await?;
+        let now = self.escrow.store.now().at("commands.now_to_resolve").await?;
         let plan = Plan { must_apply: true, ..self.escrow.plan(work, now) };
-        let committed = self.escrow.commit(plan).await?;
+        let committed = self.escrow.commit(plan).at("commands.resolve").await?;
         if let Some(why) = committed.changes.misplaced {
             return Err(CommandError::Misfit(format!("it reaches no order: {why}")));
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::faults::Step as _;
 use crate::saga::decide::Work;
 
 use super::watermark::Watermarks;
@@ -47,13 +48,13 @@ impl Worker for Deadlines {
         Box::pin(async move {
             let known = self.watermarks.read(&self.escrow).await?;
             let limit = ORDERS_MAX + self.unfired.min(UNFIRED_MAX);
-            let due = self.escrow.store.due_orders(known.by_saga.clone(), limit).await?;
+            let due = self.escrow.store.due_orders(known.by_saga.clone(), limit).at("deadlines.due_orders").await?;
             let found = due.len();
             let work = due.into_iter().filter_map(|key| {
                 let watermark = known.by_saga.get(&key.saga).copied()?;
                 Some(Work::Due(key, watermark))
             });
-            let committed = self.escrow.commit_each(work.collect(), known.now).await?;
+            let committed = self.escrow.commit_each(work.collect(), known.now).at("deadlines.commit").await?;
             let fired: u64 = committed.iter().map(|it| it.changes.tally.deadlines_fired).sum();
             self.unfired = found.saturating_sub(usize::try_from(fired).unwrap_or(usize::MAX));
             // What was found due and did not fire will not fire now either: no spinning over it.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::faults::Step as _;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Saga;
 use crate::saga::parse::{Finding, Ink, Severity, check_together, parse};
@@ -70,7 +71,7 @@ pub fn parse_all(files: Vec<(String, String)>) -> Result<Vec<(String, Saga)>, De
 /// # Errors
 /// Nothing of a changed definition is stored; those before it may be.
 pub async fn propose(store: &dyn Store, files: Vec<(String, Saga)>) -> Result<(), DefinitionError> {
-    let stored = store.definitions().await?;
+    let stored = store.definitions().at("definitions.stored").await?;
     for (file, saga) in files {
         let newest = stored.iter().filter(|row| row.saga == saga.name).max_by_key(|row| row.version);
         match newest {
@@ -97,7 +98,7 @@ pub async fn propose(store: &dyn Store, files: Vec<(String, Saga)>) -> Result<()
             fingerprint: saga.fingerprint,
             mode: saga.mode,
         };
-        store.save_definition(definition).await?;
+        store.save_definition(definition).at("definitions.save").await?;
     }
     Ok(())
 }
@@ -107,7 +108,7 @@ pub async fn propose(store: &dyn Store, files: Vec<(String, Saga)>) -> Result<()
 /// # Errors
 /// One that cannot be read: its orders could not be followed.
 pub async fn load(store: &dyn Store) -> Result<Catalog, DefinitionError> {
-    store.definitions().await?.iter().map(|row| read(row).map(Arc::new)).collect()
+    store.definitions().at("definitions.load").await?.iter().map(|row| read(row).map(Arc::new)).collect()
 }
 
 /// Follows what is stored now.
@@ -148,7 +149,7 @@ impl Worker for Definitions {
 
     fn run_once(&mut self) -> BoxFuture<'_, Result<Ran, WorkerError>> {
         Box::pin(async move {
-            let rows = self.escrow.store.definitions().await?;
+            let rows = self.escrow.store.definitions().at("definitions.look").await?;
             let known: Vec<_> = rows.iter().map(|row| (row.saga.clone(), row.version, row.text.clone())).collect();
             if known != self.known {
                 match rows.iter().map(|row| read(row).map(Arc::new)).collect::<Result<Catalog, _>>() {

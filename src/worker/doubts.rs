@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::faults::Step as _;
 use crate::saga::decide::Work;
 use crate::saga::order::{Order, Status, StuckReason};
 use crate::store::{OrderFilter, Page};
@@ -43,11 +44,12 @@ impl Worker for Doubts {
             let filter = OrderFilter { statuses: vec![Status::Stuck], ..OrderFilter::default() };
             let mut page = Page { limit: AT_ONCE, cursor: None };
             loop {
-                let listed = store.list_orders(filter.clone(), page.clone()).await?;
+                let listed = store.list_orders(filter.clone(), page.clone()).at("doubts.list_orders").await?;
                 let held = listed.items.into_iter().filter(is_held_back);
                 let work: Vec<Work> = held.map(|order| Work::Reconsider(order.key)).collect();
                 if !work.is_empty() {
-                    self.escrow.commit_each(work, store.now().await?).await?;
+                    let now = store.now().at("doubts.now").await?;
+                    self.escrow.commit_each(work, now).at("doubts.commit").await?;
                 }
                 match listed.next_cursor {
                     Some(cursor) => page.cursor = Some(cursor),

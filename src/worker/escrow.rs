@@ -13,6 +13,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 
+use crate::faults::Step as _;
 use crate::saga::batch::{Loaded, SavedOrder};
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Plan, Work};
@@ -147,7 +148,8 @@ impl Escrow {
                 deciding.decide(loaded)
             };
             // One input that breaks the program must not take the loop along: it is refused, and found like any other.
-            let applied = AssertUnwindSafe(self.store.apply(lookup, Arc::new(decide))).catch_unwind().await;
+            let applied =
+                AssertUnwindSafe(self.store.apply(lookup, Arc::new(decide))).catch_unwind().at("escrow.apply").await;
             let committed = applied.unwrap_or_else(|panic| Err(broken(&*panic)));
             self.metrics.db_retries.inc_by(u64::from(decided.load(Ordering::Relaxed).saturating_sub(1)));
             let committed = committed?;
@@ -164,7 +166,7 @@ impl Escrow {
     pub async fn commit_each(&self, work: Vec<Work>, now: Moment) -> Result<Vec<Committed>, StoreError> {
         let (mut done, mut pieces) = (Vec::new(), vec![work]);
         while let Some(mut piece) = pieces.pop().filter(|piece| !piece.is_empty()) {
-            match self.commit(self.plan(piece.clone(), now)).await {
+            match self.commit(self.plan(piece.clone(), now)).at("escrow.commit_piece").await {
                 Ok(committed) => done.push(committed),
                 Err(error @ StoreError::Unavailable(_)) => return Err(error),
                 Err(error) if piece.len() == 1 => {

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::bus::{Batch, BusError, Delivery, Item, Source, Tap};
+use crate::faults::Step as _;
 use crate::saga::batch::{NewDoubt, QuarantineReason};
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{FromTap, Plan, Unread, Work};
@@ -79,11 +80,11 @@ impl Ingest {
         while !shutdown.is_cancelled() {
             let opened = tokio::select! {
                 () = shutdown.cancelled() => return,
-                opened = tap.source() => opened,
+                opened = tap.source().at("ingest.open_tap") => opened,
             };
             match opened {
                 Ok(mut source) => {
-                    if let Ok(now) = self.escrow.store.now().await {
+                    if let Ok(now) = self.escrow.store.now().at("ingest.now").await {
                         self.escrow.sight.watching(now);
                     }
                     failures = 0;
@@ -108,7 +109,7 @@ impl Ingest {
             let batch = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return None,
-                batch = source.next_batch() => batch,
+                batch = source.next_batch().at("ingest.next_batch") => batch,
             };
             let outcome = match batch {
                 Ok(batch) => self.take(batch, shutdown).await,
@@ -157,10 +158,11 @@ impl Ingest {
         } else {
             for saga in sagas.iter().filter(|saga| self.watermarks.seen_over_http(saga, now)) {
                 // Losing it costs a minute of caution after a restart.
-                let _ = self.escrow.store.accepting(Watermarks::http_row(saga), HTTP_PAUSE_MAX).await;
+                let row = Watermarks::http_row(saga);
+                let _ = self.escrow.store.accepting(row, HTTP_PAUSE_MAX).at("ingest.accepting").await;
             }
         }
-        receipt.ack(settle).await.map_err(Ended::Bus)
+        receipt.ack(settle).at("ingest.ack").await.map_err(Ended::Bus)
     }
 
     /// What a batch comes to.
@@ -214,7 +216,7 @@ impl Ingest {
     /// What is recorded about the tap must not be lost for want of its row: asked until it is there.
     async fn stored_tap(&self, tap: Option<&str>, shutdown: &CancellationToken) -> Result<Option<TapRow>, Lost> {
         let Some(tap) = tap else { return Ok(None) };
-        match self.applying.insist(shutdown, || self.escrow.store.tap(tap.to_owned())).await? {
+        match self.applying.insist(shutdown, || self.escrow.store.tap(tap.to_owned())).at("ingest.tap_row").await? {
             Ok(row) => Ok(Some(row)),
             Err(error) => {
                 tracing::error!(error = %chain_of(&error), tap, "the row of the tap cannot be read");
@@ -229,7 +231,10 @@ impl Ingest {
             failures += 1;
             sleep_or(shutdown, backoff(failures)).await;
             let probe = format!("probe:{}", self.owner);
-            if shutdown.is_cancelled() || self.escrow.store.lease(probe, self.owner, PROBE_LEASE).await.is_ok() {
+            if shutdown.is_cancelled() {
+                return;
+            }
+            if self.escrow.store.lease(probe, self.owner, PROBE_LEASE).at("ingest.probe").await.is_ok() {
                 return;
             }
         }

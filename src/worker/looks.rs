@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::bus::{Look, Tap, Wanted};
+use crate::faults::Step as _;
 use crate::saga::batch::NewDoubt;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::{Place, Saga, Selector, Watch};
@@ -41,7 +42,7 @@ impl Looks {
     }
 
     async fn stored(&self) -> Result<BTreeMap<String, BindingRow>, WorkerError> {
-        let rows = self.escrow.store.bindings(self.tap.name().to_owned()).await?;
+        let rows = self.escrow.store.bindings(self.tap.name().to_owned()).at("looks.bindings").await?;
         Ok(rows.into_iter().map(|row| (row.exchange.clone(), row)).collect())
     }
 
@@ -56,7 +57,7 @@ impl Looks {
                 "an exchange appeared between two looks: what was published before is unseen"
             );
             let doubts = gaps(&self.escrow.catalog(), &look.exchange, from, after);
-            self.escrow.store.record_doubts(doubts).await?;
+            self.escrow.store.record_doubts(doubts).at("looks.record_gaps").await?;
         }
         // Of an exchange that stays bound only the moment changes: not worth a write every two seconds.
         let same = previous.as_ref().is_some_and(|previous| {
@@ -66,7 +67,7 @@ impl Looks {
             if previous.as_ref().is_none_or(|previous| previous.bound != row.bound) {
                 tracing::info!(exchange = look.exchange, bound = row.bound, "looked at a watched exchange");
             }
-            self.escrow.store.save_binding(self.tap.name().to_owned(), row.clone()).await?;
+            self.escrow.store.save_binding(self.tap.name().to_owned(), row.clone()).at("looks.save_binding").await?;
         }
         known.insert(look.exchange, row);
         Ok(())
@@ -83,10 +84,10 @@ impl Worker for Looks {
             if self.known.is_none() {
                 self.known = Some(self.stored().await?);
             }
-            let before = self.escrow.store.now().await?;
+            let before = self.escrow.store.now().at("looks.now_before").await?;
             let catalog = self.escrow.catalog();
-            let looks = self.tap.look(wanted(&catalog)).await?;
-            let after = self.escrow.store.now().await?;
+            let looks = self.tap.look(wanted(&catalog)).at("looks.look").await?;
+            let after = self.escrow.store.now().at("looks.now_after").await?;
             let settled = |look: &&Look| look.problem.is_none() && (look.bound || !look.found);
             let stand: BTreeSet<String> = looks.iter().filter(settled).map(|look| look.exchange.clone()).collect();
             for look in looks {
@@ -116,8 +117,8 @@ impl Worker for Looks {
 /// # Errors
 /// The store cannot be read now.
 pub async fn hold_unbound(escrow: &Escrow, tap: &str) -> Result<(), StoreError> {
-    let rows = escrow.store.bindings(tap.to_owned()).await?;
-    let definitions = escrow.store.definitions().await?;
+    let rows = escrow.store.bindings(tap.to_owned()).at("looks.bindings_at_start").await?;
+    let definitions = escrow.store.definitions().at("looks.definitions_at_start").await?;
     let has_orders = |saga: &Saga| {
         definitions.iter().any(|row| row.saga == saga.name && row.version == saga.version && row.open_orders > 0)
     };

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::bus::{Publication, Published, Sink};
+use crate::faults::Step as _;
 use crate::saga::decide::Work;
 use crate::saga::input::{Confirmation, Verdict};
 use crate::saga::time::{Moment, Span};
@@ -63,7 +64,7 @@ impl Relay {
             claimed.iter().map(|row| publication(&row.outgoing, row.original.as_ref(), now)).collect();
         let sendable: Vec<Publication> = prepared.iter().filter_map(|it| it.as_ref().ok().cloned()).collect();
         let began = Instant::now();
-        let mut words = sink.publish(sendable).await?.into_iter();
+        let mut words = sink.publish(sendable).at("relay.publish").await?.into_iter();
         self.escrow.metrics.emission_confirm.observe(began.elapsed().as_secs_f64());
         let verdicts = prepared.into_iter().zip(claimed).map(|(prepared, row)| match prepared {
             Err(verdict) => Some(verdict),
@@ -81,16 +82,16 @@ impl Worker for Relay {
     fn run_once(&mut self) -> BoxFuture<'_, Result<Ran, WorkerError>> {
         Box::pin(async move {
             let store = &self.escrow.store;
-            let claimed = store.claim_outbox(self.owner, LEASE, CLAIM_ROWS_MAX).await?;
+            let claimed = store.claim_outbox(self.owner, LEASE, CLAIM_ROWS_MAX).at("relay.claim").await?;
             if claimed.is_empty() {
                 return Ok(Ran::Idle(TICK));
             }
-            let now = store.now().await?;
+            let now = store.now().at("relay.now").await?;
             let keys = || claimed.iter().map(|row| row.outgoing.key);
             let verdicts = match self.publish(&claimed, now).await {
                 Ok(verdicts) => verdicts,
                 Err(error) => {
-                    store.release_outbox(keys().collect(), RELEASE_AFTER).await?;
+                    store.release_outbox(keys().collect(), RELEASE_AFTER).at("relay.release_all").await?;
                     return Err(error);
                 }
             };
@@ -103,10 +104,10 @@ impl Worker for Relay {
             let work = settlements(&claimed, verdicts);
             if !work.is_empty() {
                 // A row whose settlement is refused stays leased, and is tried again when that is over.
-                self.escrow.commit_each(work, now).await?;
+                self.escrow.commit_each(work, now).at("relay.settle").await?;
             }
             if !unknown.is_empty() {
-                store.release_outbox(unknown, RELEASE_AFTER).await?;
+                store.release_outbox(unknown, RELEASE_AFTER).at("relay.release_unknown").await?;
             }
             Ok(Ran::Did)
         })

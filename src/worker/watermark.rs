@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::bus::Tap;
+use crate::faults::Step as _;
 use crate::saga::batch::NewDoubt;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::{Place, Saga};
@@ -94,7 +95,9 @@ impl Watermarks {
     pub async fn load_over_http(&self, escrow: &Escrow) -> Result<(), WorkerError> {
         let sagas: Vec<String> = escrow.catalog().newest_all().map(|saga| saga.name.clone()).collect();
         for saga in sagas {
-            if let Some(at) = escrow.store.tap(Self::http_row(&saga)).await?.accepting_until {
+            if let Some(at) =
+                escrow.store.tap(Self::http_row(&saga)).at("watermark.fed_over_http").await?.accepting_until
+            {
                 self.seen_over_http(&saga, at);
             }
         }
@@ -106,9 +109,12 @@ impl Watermarks {
     /// # Errors
     /// The store cannot be read now.
     pub async fn read(&self, escrow: &Escrow) -> Result<Arc<Known>, WorkerError> {
-        let http = escrow.store.tap(HTTP.to_owned()).await?;
+        let http = escrow.store.tap(HTTP.to_owned()).at("watermark.http_row").await?;
         let (tap, bindings) = match &self.tap {
-            Some(name) => (Some(escrow.store.tap(name.clone()).await?), escrow.store.bindings(name.clone()).await?),
+            Some(name) => {
+                let row = escrow.store.tap(name.clone()).at("watermark.tap_row").await?;
+                (Some(row), escrow.store.bindings(name.clone()).at("watermark.bindings").await?)
+            }
             None => (None, Vec::new()),
         };
         let catalog = escrow.catalog();
@@ -220,16 +226,16 @@ impl Pulse {
         if row.watermark < self.remembered {
             let lost = lost_commits(row.watermark, row.now);
             tracing::error!(stored = ?row.watermark, seen = ?self.remembered, "the database holds an earlier watermark than it did");
-            self.escrow.store.record_doubts(vec![lost]).await?;
+            self.escrow.store.record_doubts(vec![lost]).at("pulse.record_loss").await?;
         }
         self.remembered = row.watermark;
         Ok(())
     }
 
     async fn beat(&mut self, tap: &Arc<dyn Tap>) -> Result<Ran, WorkerError> {
-        let row = self.escrow.store.tap(tap.name().to_owned()).await?;
+        let row = self.escrow.store.tap(tap.name().to_owned()).at("pulse.tap_row").await?;
         self.notice_loss(&row).await?;
-        let next_due = self.escrow.store.next_due(self.last_sent).await?;
+        let next_due = self.escrow.store.next_due(self.last_sent).at("pulse.next_due").await?;
         let next_beat = self.last_sent.map_or(row.now, |sent| sent + CANARY_EVERY);
         let is_out = self.escrow.sight.canary_out().is_some_and(|out| row.now.since(out) < CANARY_EVERY);
         let next = match next_due {
@@ -241,15 +247,16 @@ impl Pulse {
             let sent_at = row.now;
             self.last_sent = Some(sent_at);
             self.escrow.sight.canary_sent(sent_at);
-            tap.send_canary(sent_at, row.watermark).await?;
+            tap.send_canary(sent_at, row.watermark).at("pulse.send_canary").await?;
             return Ok(Ran::Did);
         }
         Ok(self.sleep_until(next, row.now))
     }
 
     async fn wake_deadlines(&mut self) -> Result<Ran, WorkerError> {
-        let now = self.escrow.store.now().await?;
-        let next = self.escrow.store.next_due(self.last_sent).await?.unwrap_or(now + CANARY_EVERY);
+        let now = self.escrow.store.now().at("pulse.now_without_tap").await?;
+        let next = self.escrow.store.next_due(self.last_sent).at("pulse.next_due_without_tap").await?;
+        let next = next.unwrap_or(now + CANARY_EVERY);
         if next <= now {
             self.last_sent = Some(now);
             self.escrow.nudges.watermark.notify_one();
@@ -306,7 +313,7 @@ impl Worker for Accepting {
 
     fn run_once(&mut self) -> BoxFuture<'_, Result<Ran, WorkerError>> {
         Box::pin(async move {
-            self.escrow.store.accepting(HTTP.to_owned(), HTTP_PAUSE_MAX).await?;
+            self.escrow.store.accepting(HTTP.to_owned(), HTTP_PAUSE_MAX).at("accepting.write").await?;
             self.runs += 1;
             if self.runs.is_multiple_of(OTHERS_EVERY_RUNS) {
                 self.watermarks.load_over_http(&self.escrow).await?;
