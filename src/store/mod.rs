@@ -351,7 +351,7 @@ pub struct JournalRow {
     /// The JSON text the hash covers.
     pub text: String,
     pub hash: [u8; 32],
-    /// Definition version of the order, to name its steps.
+    /// The definition version whose steps it numbers.
     pub version: u32,
 }
 

@@ -184,7 +184,7 @@ impl Escrow {
         self.metrics.count(&changes.tally);
         self.metrics
             .coverage_gaps
-            .inc_by(changes.doubts.iter().filter(|doubt| doubt.kind == DoubtKind::Gap).count() as u64);
+            .inc_by(changes.doubts.iter().filter(|doubt| doubt.kind == DoubtKind::Gap && doubt.order_id.is_none()).count() as u64);
         for delay in &changes.fire_delays {
             self.metrics.deadline_fire_delay.observe(delay.as_secs_f64());
         }
