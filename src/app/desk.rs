@@ -64,7 +64,7 @@ impl RunningDesk {
 
 fn unbound(known: &Known, catalog: &Catalog, saga: &str) -> BTreeMap<String, String> {
     let watched = |exchange: &str| {
-        catalog.versions(saga).flat_map(|version| &version.watch).any(
+        catalog.watching().filter(|version| version.name == saga).flat_map(|version| &version.watch).any(
             |watch| matches!(&watch.place, crate::saga::definition::Place::Exchange { name, .. } if name == exchange),
         )
     };

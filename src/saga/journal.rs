@@ -153,7 +153,8 @@ impl Migrated {
         order.earlier.push(Earlier { version: self.from, until: order.sequence });
         order.version = self.to;
         let old = std::mem::take(&mut order.steps);
-        let carried = self.places.iter().map(|place| place.and_then(|place| old.get(place)).cloned().unwrap_or_default());
+        let carried =
+            self.places.iter().map(|place| place.and_then(|place| old.get(place)).cloned().unwrap_or_default());
         order.steps = carried.collect();
         for attribute in order.attributes.values_mut() {
             // Where the step it came from is gone, the next source has it.

@@ -20,6 +20,7 @@ pub mod escrow;
 pub mod gauges;
 pub mod housekeeping;
 pub mod ingest;
+mod letting_go;
 pub mod looks;
 pub mod reading;
 pub mod relay;

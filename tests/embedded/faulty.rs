@@ -90,8 +90,10 @@ impl Store for Faulty {
         release_outbox(keys: Vec<Uuid>, after: Span) -> ();
         save_definition(definition: NewDefinition) -> ();
         set_mode(saga: String, mode: Mode, actor: String, reason: String) -> ();
+        apply_version(saga: String, version: u32, actor: String, reason: String) -> ();
         tap(name: String) -> TapRow;
         save_binding(tap: String, binding: BindingRow) -> ();
+        forget_binding(tap: String, exchange: String) -> ();
         accepting(name: String, pause: Span) -> TapRow;
         record_doubts(doubts: Vec<NewDoubt>) -> ();
         lease(name: String, owner: Uuid, lease: Span) -> bool;

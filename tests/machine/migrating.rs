@@ -211,12 +211,15 @@ fn going_on(run: &mut Run, ops: &[Op]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn an_identical_definition_changes_what_a_note_changes(plans in plans(), ops in ops()) {
         let mut run = play(&plans, &ops);
         prop_assume!(run.order.sequence > 0 && !run.order.life.status.is_ended());
+        // A doubt that has gone lets steps wait anew, as the version says that the order is on then.
+        run.take(&reconsider());
+        prop_assume!(!run.order.life.status.is_ended());
         let (mut noted, entries) = (run.clone(), run.journal.len());
         note(&mut noted);
         let effects = run.migrate(version(2, &text(&plans)), false);
@@ -230,6 +233,8 @@ proptest! {
     fn there_and_back_is_where_it_was(plans in plans(), ops in ops()) {
         let mut run = play(&plans, &ops);
         prop_assume!(run.order.sequence > 0 && !run.order.life.status.is_ended());
+        run.take(&reconsider());
+        prop_assume!(!run.order.life.status.is_ended());
         let mut noted = run.clone();
         note(&mut noted);
         let there = run.migrate(version(2, &text(&retimed(&plans))), false);
@@ -245,7 +250,7 @@ proptest! {
 #[test]
 fn after_a_move_in_the_middle_of_a_random_run_the_trail_folds_to_the_order() {
     let (moved, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let config = Config { cases: 256, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 160, failure_persistence: None, ..Config::default() };
     let runs = (plans(), plans(), ops(), ops(), any::<bool>());
     let ran = TestRunner::new(config).run(&runs, |(first, second, before, after, rearm)| {
         let mut run = play(&first, &before);

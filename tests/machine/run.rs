@@ -197,8 +197,7 @@ impl Run {
     pub fn migrate(&mut self, to: Saga, rearm: bool) -> Option<Effects> {
         let (from, before) = (Arc::clone(&self.saga), self.order.clone());
         let (actor, reason) = ("ann".to_owned(), "why".to_owned());
-        let migration =
-            Migration { from: from.version, to: to.version, rearm, dry_run: false, actor, reason };
+        let migration = Migration { from: from.version, to: to.version, rearm, dry_run: false, actor, reason };
         let with = Circumstances { now: self.now, mode: self.mode, braked: self.braked, doubts: &self.doubts };
         match migrate(&from, &to, before.clone(), &mut self.stored, &migration, &with) {
             Ok(done) => {

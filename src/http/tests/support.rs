@@ -134,6 +134,7 @@ impl Query for FakeStore {
                 text: "saga: order\n".to_owned(),
                 fingerprint: [7; 32],
                 stored_at: ago(1000),
+                applied_at: ago(1000),
                 open_orders: 3,
             }]
         })

@@ -48,8 +48,8 @@ fn concerns(saga: &Saga, order: &Order, doubt: &Doubt) -> bool {
     }
     if let Some(order_id) = &doubt.order_id {
         // What an earlier version did not wait for may have been missed: a doubt while it is waited for.
-        let matters = doubt.kind != DoubtKind::Gap
-            || doubt.event.as_ref().is_none_or(|event| waits_for(saga, order, event));
+        let matters =
+            doubt.kind != DoubtKind::Gap || doubt.event.as_ref().is_none_or(|event| waits_for(saga, order, event));
         return *order_id == order.key.order_id && matters;
     }
     let was_open = order.created_at <= doubt.to && order.life.ended_at.is_none_or(|ended| ended >= doubt.from);

@@ -18,9 +18,7 @@ use crate::saga::definition::{OrderIdFrom, Pattern, Place, Saga, Selector, Step,
 use crate::saga::input::Misfit;
 use crate::saga::journal::{Kind, Migrated};
 use crate::saga::migration::{Armed, DeadlineEffect, Effects, Migration, StepEffect};
-use crate::saga::order::{
-    Cause, Circumstances, DoubtKind, Life, Order, Skipped, StepState, StepStatus, TurnPhase,
-};
+use crate::saga::order::{Cause, Circumstances, DoubtKind, Life, Order, Skipped, StepState, StepStatus, TurnPhase};
 use crate::saga::time::Moment;
 
 use super::{Machine, Note, Outcome, ResultOf, StoredEvents, turning};
@@ -60,7 +58,8 @@ pub fn migrate(
     if migration.rearm {
         machine.rearm();
     }
-    let note = Note { actor: Some(migration.actor.clone()), ..Note::named("migrate").because(migration.reason.clone()) };
+    let note =
+        Note { actor: Some(migration.actor.clone()), ..Note::named("migrate").because(migration.reason.clone()) };
     machine.conclude(Kind::Command, note);
     let now = machine.with.now;
     let outcome = machine.finish(ResultOf::Applied);
@@ -273,7 +272,9 @@ fn doubt(order: &Order, migrated: &Migrated, event: String, now: Moment) -> NewD
         saga: Some(order.key.saga.clone()),
         from: order.created_at,
         to: now,
-        detail: format!("moved from version {from} to {to}, which waits for {event}; it may have been published before"),
+        detail: format!(
+            "moved from version {from} to {to}, which waits for {event}; it may have been published before"
+        ),
         event: Some(event),
         order_id: Some(order.key.order_id.clone()),
         quarantined: None,
