@@ -22,6 +22,7 @@ pub mod housekeeping;
 pub mod ingest;
 mod letting_go;
 pub mod looks;
+pub mod migrating;
 pub mod reading;
 pub mod relay;
 pub mod sight;

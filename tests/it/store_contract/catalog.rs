@@ -72,6 +72,7 @@ pub async fn bindings_keep_their_last_moments(bed: Bed) {
         absent_at: absent_at.map(Moment),
         bound_at: bound_at.map(Moment),
         problem: problem.map(str::to_owned),
+        keys: bound.then(|| vec!["#".to_owned(), String::new()]),
     };
     let save = async |row| bed.store.save_binding("default".to_owned(), row).await.unwrap();
     save(look(false, Some(10), None, Some("404"))).await;
@@ -80,6 +81,8 @@ pub async fn bindings_keep_their_last_moments(bed: Bed) {
     let found = bed.store.bindings("default".to_owned()).await.unwrap();
     assert_eq!(found, [look(true, Some(10), Some(20), None)]);
     assert!(bed.store.bindings("other".to_owned()).await.unwrap().is_empty());
+    bed.store.forget_binding("default".to_owned(), "stock".to_owned()).await.unwrap();
+    assert!(bed.store.bindings("default".to_owned()).await.unwrap().is_empty());
 }
 
 pub async fn migrations_go_down_and_up_again(bed: Bed) {
@@ -93,8 +96,8 @@ pub async fn migrations_go_down_and_up_again(bed: Bed) {
     bed.store.close().await;
     down().await.unwrap();
     assert!(bed.raw("SELECT 1 FROM orders").await.is_err(), "the tables are gone");
-    assert_eq!(store::migrate(&bed.url).await.unwrap(), 1);
-    assert_eq!(store::migrate(&bed.url).await.unwrap(), 1, "twice is once");
+    assert_eq!(store::migrate(&bed.url).await.unwrap(), 3);
+    assert_eq!(store::migrate(&bed.url).await.unwrap(), 3, "twice is once");
     begin_one(&*bed.another().await, key("a"), |_, _| {}).await;
 }
 
