@@ -42,11 +42,16 @@ impl Commands {
         let is_open = |status: &Status| !status.is_ended();
         let all = filter.statuses.is_empty();
         let statuses = Status::ALL.into_iter().filter(|it| is_open(it) && (all || filter.statuses.contains(it)));
+        let statuses: Vec<Status> = statuses.collect();
         let by_id = filter.order_id.is_some();
+        if statuses.is_empty() && !by_id {
+            // Only ended orders are meant, and a filter without statuses would name all.
+            return Ok(Listed { items: Vec::new(), next_cursor: None });
+        }
         let filter = OrderFilter {
             sagas: vec![saga],
             // Asked for by id, one that has ended is told so.
-            statuses: if by_id { Vec::new() } else { statuses.collect() },
+            statuses: if by_id { Vec::new() } else { statuses },
             ..filter
         };
         let listed = self.escrow.store.list_orders(filter, page).await?;

@@ -35,6 +35,32 @@ pub async fn definitions_are_stored_once_and_count_their_open_orders(bed: Bed) {
     assert_eq!(store.modes().await.unwrap(), BTreeMap::from([("order".to_owned(), Mode::Observe)]));
 }
 
+pub async fn of_versions_applied_at_once_the_highest_opens_orders(bed: Bed) {
+    for round in 0..20 {
+        let saga = format!("saga-{round}");
+        let version = |version: u32| NewDefinition { saga: saga.clone(), ..definition(version, 1, "one", Mode::Act) };
+        bed.store.save_definition(version(1)).await.unwrap();
+        let (other, low, high) = (bed.another().await, version(2), version(3));
+        let (low, high) = tokio::join!(bed.store.save_definition(low), other.save_definition(high));
+        assert!(low.is_ok() && high.is_ok());
+        let stored = bed.store.definitions().await.unwrap();
+        let last = stored.iter().filter(|row| row.saga == saga).max_by_key(|row| row.applied_at).unwrap();
+        assert_eq!(last.version, 3);
+        bed.store.save_definition(version(2)).await.unwrap();
+        assert_eq!(bed.store.definitions().await.unwrap(), stored, "a lower version changes nothing");
+        // Going back is a command.
+        bed.store.apply_version(saga.clone(), 1, "ada".to_owned(), "3 is broken".to_owned()).await.unwrap();
+        let stored = bed.store.definitions().await.unwrap();
+        let last = stored.iter().filter(|row| row.saga == saga).max_by_key(|row| row.applied_at).unwrap();
+        assert_eq!(last.version, 1);
+    }
+    let unknown = bed.store.apply_version("saga-0".to_owned(), 9, "ada".to_owned(), "why".to_owned()).await;
+    assert!(matches!(unknown, Err(StoreError::Refused(_))));
+    let log =
+        bed.lines("SELECT what || ' ' || detail || ' ' || actor || ' ' || reason AS line FROM saga_log", "line").await;
+    assert_eq!((log.len(), log[0].as_str()), (20, "version 1 ada 3 is broken"));
+}
+
 pub async fn modes_are_set_first_by_a_definition_and_then_by_people(bed: Bed) {
     let store = &*bed.store;
     store.save_definition(definition(1, 1, "one", Mode::Observe)).await.unwrap();
