@@ -11,8 +11,9 @@ use crate::bus::{BusError, Delivery, Tap};
 use crate::http::state::{ActError, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError};
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
+use crate::saga::migration::{Migration, MigrationAnswer};
 use crate::saga::time::Moment;
-use crate::store::StoreError;
+use crate::store::{Listed, OrderFilter, Page, StoreError};
 use crate::worker::Escrow;
 use crate::worker::commands::{CommandError, Commands};
 use crate::worker::sight::View;
@@ -64,7 +65,7 @@ impl RunningDesk {
 
 fn unbound(known: &Known, catalog: &Catalog, saga: &str) -> BTreeMap<String, String> {
     let watched = |exchange: &str| {
-        catalog.versions(saga).flat_map(|version| &version.watch).any(
+        catalog.watching().filter(|version| version.name == saga).flat_map(|version| &version.watch).any(
             |watch| matches!(&watch.place, crate::saga::definition::Place::Exchange { name, .. } if name == exchange),
         )
     };
@@ -85,14 +86,31 @@ impl Desk for RunningDesk {
         // In a task of its own: a client that goes away must not stop it half-way.
         let commands = self.commands.clone();
         let task = tokio::spawn(async move { commands.act(ask).await });
-        Box::pin(async move {
-            joined(task.await)?.map_err(|error| match error {
-                CommandError::NotFound => ActError::NotFound,
-                CommandError::UnknownStep(text) => ActError::UnknownStep(text),
-                CommandError::Misfit(text) => ActError::Misfit(text),
-                CommandError::Store(error) => ActError::Store(error),
-            })
-        })
+        Box::pin(async move { joined(task.await)?.map_err(act_error) })
+    }
+
+    fn apply_version(
+        &self,
+        saga: String,
+        version: u32,
+        actor: String,
+        reason: String,
+    ) -> BoxFuture<'_, Result<(), ActError>> {
+        let commands = self.commands.clone();
+        let task = tokio::spawn(async move { commands.apply_version(saga, version, actor, reason).await });
+        Box::pin(async move { joined(task.await)?.map_err(act_error) })
+    }
+
+    fn migrate(
+        &self,
+        saga: String,
+        migration: Migration,
+        filter: OrderFilter,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Listed<MigrationAnswer>, ActError>> {
+        let commands = self.commands.clone();
+        let task = tokio::spawn(async move { commands.migrate(saga, migration, filter, page).await });
+        Box::pin(async move { joined(task.await)?.map_err(act_error) })
     }
 
     fn set_mode(
@@ -163,6 +181,15 @@ impl Desk for RunningDesk {
 
     fn nudges(&self) -> watch::Receiver<u64> {
         self.escrow.nudges.journal.subscribe()
+    }
+}
+
+fn act_error(error: CommandError) -> ActError {
+    match error {
+        CommandError::NotFound => ActError::NotFound,
+        CommandError::UnknownStep(text) => ActError::UnknownStep(text),
+        CommandError::Misfit(text) => ActError::Misfit(text),
+        CommandError::Store(error) => ActError::Store(error),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can be typed. Names and defaults are contract.
 
+mod migrate;
 mod peek;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::migrate::MigrateOrders;
 pub use self::peek::PeekArgs;
 use crate::config::{DemoConfig, MigrateConfig, ServeConfig};
 use crate::saga::time::Span;
@@ -346,6 +348,16 @@ pub enum SagaCommand {
         #[arg(long)]
         reason: String,
     },
+    /// Choose the stored version that opens new orders
+    Version {
+        saga: String,
+        version: u32,
+        /// Why; goes into the journal
+        #[arg(long)]
+        reason: String,
+    },
+    /// Move open orders to another version
+    Migrate(MigrateOrders),
 }
 
 #[derive(Debug, Args)]

@@ -96,6 +96,21 @@ impl Client {
         self.send(request).await
     }
 
+    /// Asks for something to be done with what a filter names, a page at a time.
+    pub async fn ask_page(
+        &self,
+        method: Method,
+        parts: &[&str],
+        query: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<Value, Failure> {
+        let mut request = self.http.request(method, self.url(parts)?).query(query).json(body);
+        if let Some(actor) = &self.actor {
+            request = request.header("x-escrow-actor", actor);
+        }
+        self.send(request).await
+    }
+
     /// A list, one page or all of them; `name` is the field that holds the rows.
     pub async fn list(
         &self,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::args::{IncidentCommand, QuarantineCommand, SagaCommand};
 use super::client::Client;
 use super::failure::Failure;
+use super::migrate;
 use super::output::{Column, Output, Said, at, card, when};
 
 const SAGAS: [Column; 6] = [
@@ -61,6 +62,10 @@ pub async fn saga(client: &Client, command: SagaCommand, output: Output) -> Resu
             let answer = client.ask(Method::PUT, &["v1", "sagas", &saga, "mode"], &body, None).await?;
             Ok(output.one(&answer, |it| format!("saga {} is in mode {}\n", at(it, "/saga"), at(it, "/mode"))))
         }
+        SagaCommand::Version { saga, version, reason } => {
+            migrate::version(client, &saga, version, &reason, output).await
+        }
+        SagaCommand::Migrate(orders) => migrate::migrate(client, &orders, output).await,
     }
 }
 

@@ -158,6 +158,9 @@ fn changes(row: &Value) -> String {
         .flatten()
         .map(|it| format!("{} {}→{}", at(it, "/step"), at(it, "/from"), at(it, "/to")))
         .collect();
+    if !row["migrated"].is_null() {
+        said.push(format!("version {}→{}", at(row, "/migrated/from"), at(row, "/migrated/to")));
+    }
     if !row["order"].is_null() {
         said.push(format!("order {}→{}", at(row, "/order/from"), at(row, "/order/to")));
     }

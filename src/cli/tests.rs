@@ -220,6 +220,35 @@ async fn actions_carry_who_why_and_a_key() {
 }
 
 #[tokio::test]
+async fn orders_move_to_another_version_page_by_page_until_none_is_left() {
+    let server = Server::of(vec![]);
+    let line = ["saga", "migrate", "order", "--from", "1", "--to", "2", "--stuck", "timed_out", "--reason", "mended"];
+    let said = server.run(&[&line[..], &["--dry-run"]].concat()).await.unwrap();
+    for part in ["would move", "gift pending→absent, fraud absent→waiting", ", due", "Cleared", "nothing was changed"]
+    {
+        assert!(said.text.contains(part), "{part}: {}", said.text);
+    }
+    let refused = said.text.lines().position(|line| line.contains("step gift is waiting")).unwrap();
+    assert!(said.text.lines().position(|line| line.contains("101")).unwrap() > refused, "what stands in the way first");
+    {
+        let asked = server.desk.migrations.lock().unwrap();
+        let cursors: Vec<_> = asked.iter().map(|(_, _, page)| page.cursor.as_deref()).collect();
+        assert_eq!(cursors, [None, Some("second")]);
+        assert!(asked.iter().all(|(migration, filter, _)| migration.dry_run && filter.reasons.len() == 1));
+    }
+    let whole = json(&server.run(&[&line[..], &["-o", "json", "--order", "101", "--rearm"]].concat()).await.unwrap());
+    assert_eq!(
+        (&whole["counts"]["moved"], &whole["counts"]["already"], &whole["dry_run"]),
+        (&1.into(), &1.into(), &false.into())
+    );
+    assert_eq!(whole["orders"].as_array().unwrap().len(), 3);
+    let (migration, filter, _) = server.desk.migrations.lock().unwrap().last().unwrap().clone();
+    assert_eq!((migration.rearm, migration.dry_run, filter.order_id.as_deref()), (true, false, Some("101")));
+    let said = server.run(&["saga", "version", "order", "1", "--reason", "2 is broken"]).await.unwrap();
+    assert_eq!(said.text, "new orders of saga order open on version 1\n");
+}
+
+#[tokio::test]
 async fn every_failure_has_its_exit_code() {
     let server = Server::of(vec![order("ended")]);
     for (line, exit, code) in [

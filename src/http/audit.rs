@@ -1,6 +1,6 @@
 //! Journal entries as the API shows them. Field names are contract.
 //!
-//! Steps are named by the definition version the order is on. A change of the order as a whole stands beside the changes of
+//! Steps are named by the definition version the order was on then. A change of the order as a whole stands beside the changes of
 //! its steps, in `order`, so `changes` holds steps alone.
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,8 @@ pub struct EntryView {
     pub changes: Vec<ChangeView>,
     /// The status of the order, where that changed.
     pub order: Option<StatusChangeView>,
+    /// The versions the order moved between, where it did; steps are those of the new one.
+    pub migrated: Option<MigratedView>,
     /// Message ids of what was written to the outbox with it.
     pub published: Vec<String>,
     /// What would have been sent in mode `observe`.
@@ -75,6 +77,13 @@ pub struct StatusChangeView {
     pub to: String,
 }
 
+/// The order moved to another version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MigratedView {
+    pub from: u32,
+    pub to: u32,
+}
+
 /// Shows one entry.
 ///
 /// # Errors
@@ -103,6 +112,7 @@ pub fn entry(catalog: &Catalog, row: &JournalRow) -> Result<EntryView, StoreErro
             .as_ref()
             .filter(|it| it.from != it.now.status)
             .map(|it| StatusChangeView { from: it.from.word().to_owned(), to: it.now.status.word().to_owned() }),
+        migrated: body.migrated.map(|it| MigratedView { from: it.from, to: it.to }),
         message: body.message.map(|it| MessageView {
             id: it.id,
             exchange: it.exchange,

@@ -17,6 +17,7 @@ mod health;
 mod incidents;
 mod journal;
 mod layers;
+mod migrate;
 mod orders;
 pub mod problem;
 mod quarantine;
@@ -73,6 +74,8 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(sagas::get_saga))
         .routes(routes!(sagas::get_saga_stats))
         .routes(routes!(sagas::set_saga_mode))
+        .routes(routes!(migrate::set_saga_version))
+        .routes(routes!(migrate::migrate_orders))
         .routes(routes!(incidents::list_incidents))
         .routes(routes!(journal::list_journal))
         .routes(routes!(status::get_status))

@@ -35,11 +35,11 @@ pub struct SagaList {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct SagaView {
     pub saga: String,
-    /// The newest version: new orders open on it.
+    /// The version new orders open on.
     pub version: u32,
     /// `act` or `observe`.
     pub mode: String,
-    /// Step names of the newest version, in its order.
+    /// Step names of that version, in its order.
     pub steps: Vec<String>,
     /// How many orders are in each status.
     pub orders: BTreeMap<String, u64>,
@@ -60,14 +60,14 @@ pub struct SagaDetail {
     pub saga: SagaView,
     /// Stored versions, newest first.
     pub versions: Vec<VersionView>,
-    /// The steps of the newest version.
+    /// The steps of the version new orders open on.
     pub definition: Vec<StepDefinitionView>,
-    /// Exchanges watched by the newest version; `http` is events over HTTP.
+    /// Exchanges watched by it; `http` is events over HTTP.
     pub watch: Vec<String>,
     pub cancelled_by: Vec<String>,
     /// For the whole order.
     pub within: String,
-    /// The file of the newest version, as it was read.
+    /// Its file, as it was read.
     pub text: String,
 }
 
@@ -76,6 +76,8 @@ pub struct SagaDetail {
 pub struct VersionView {
     pub version: u32,
     pub stored_at: String,
+    /// New orders open on the version applied last.
+    pub applied_at: String,
     pub open_orders: u64,
     /// Hash of the meaning, hex.
     pub fingerprint: String,
@@ -325,6 +327,7 @@ fn version_view(row: &DefinitionRow) -> VersionView {
     VersionView {
         version: row.version,
         stored_at: row.stored_at.rfc3339(),
+        applied_at: row.applied_at.rfc3339(),
         open_orders: row.open_orders,
         fingerprint: hex(&row.fingerprint),
     }

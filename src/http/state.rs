@@ -19,8 +19,9 @@ use crate::bus::Delivery;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
 pub use crate::saga::input::Ask;
+use crate::saga::migration::{Migration, MigrationAnswer};
 use crate::saga::time::{Moment, Span};
-use crate::store::{Query, StoreError};
+use crate::store::{Listed, OrderFilter, Page, Query, StoreError};
 use crate::telemetry::Metrics;
 
 /// Live streams served at once. Each costs a task and a query per nudge; past this, people share a screen.
@@ -43,6 +44,24 @@ pub trait Desk: Send + Sync {
         actor: String,
         reason: String,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Lets new orders of a saga open on a stored version.
+    fn apply_version(
+        &self,
+        saga: String,
+        version: u32,
+        actor: String,
+        reason: String,
+    ) -> BoxFuture<'_, Result<(), ActError>>;
+
+    /// Moves a page of open orders to another version, or says what that would do.
+    fn migrate(
+        &self,
+        saga: String,
+        migration: Migration,
+        filter: OrderFilter,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Listed<MigrationAnswer>, ActError>>;
 
     /// Takes events; resolves when their effect is committed, all together or not at all.
     fn submit(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Result<(), SubmitError>>;

@@ -20,7 +20,7 @@ use crate::saga::time::Moment;
 pub struct OrderView {
     pub saga: String,
     pub order_id: String,
-    /// The definition version the order began with.
+    /// The definition version the order is on: the one it began with, unless a person moved it.
     pub version: u32,
     /// `running`, `compensating`, `stuck`, `completed`, `compensated`, `cancelled`, `failed` or `closed`.
     pub status: String,

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::definition::Mode;
 use super::input::{Misfit, Payload, Verdict};
 use super::journal::Entry;
+use super::migration::MigrationAnswer;
 use super::order::{Digest, Doubt, DoubtKind, Order, OrderKey};
 use super::outgoing::Outgoing;
 use super::time::{Moment, Span};
@@ -78,6 +79,8 @@ pub struct Changes {
     pub idempotency_key: Option<String>,
     /// One for each command of the batch: the journal sequence it became, or why it did not fit.
     pub answers: Vec<Result<u64, Misfit>>,
+    /// One for each migration of the batch.
+    pub migrations: Vec<MigrationAnswer>,
     /// Orders turned back by timeout, by saga: what the brake counts.
     pub turned_by_timeout: BTreeMap<String, u32>,
     /// Nothing was decided: an order is on this version, which the catalog does not have.

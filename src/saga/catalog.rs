@@ -1,10 +1,11 @@
 //! All definitions Escrow follows now: every stored version of every saga.
 //!
-//! New orders open on the newest version; open ones stay on theirs. A version may be held back until its bindings stand:
-//! it reads its own orders (another replica may have opened some), and opens none. A catalog is a value: a new definition
+//! New orders open on the version applied last, which is the newest unless a person went back; open ones stay on theirs. A
+//! version may be held back until its bindings stand: it reads its own orders (another replica may have opened some), and
+//! opens none. One that opens none and has no open ones is idle: nothing is bound for it. A catalog is a value: a new definition
 //! makes a new catalog, and whoever holds the old one finishes its batch with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::definition::Saga;
@@ -15,14 +16,51 @@ pub struct Catalog {
     sagas: BTreeMap<String, BTreeMap<u32, Arc<Saga>>>,
     /// By saga, the version that opens orders where newer ones are held back.
     held_at: BTreeMap<String, u32>,
+    /// By saga, the version applied last where that is not the newest.
+    applied: BTreeMap<String, u32>,
+    /// Versions that nothing needs to be read for.
+    idle: BTreeSet<(String, u32)>,
 }
 
 impl Catalog {
-    /// The version of a saga that opens orders: the newest that is not held back.
+    /// The version of a saga that opens orders: the one applied last, unless that is held back.
     pub fn newest(&self, saga: &str) -> Option<&Arc<Saga>> {
         let versions = self.sagas.get(saga)?;
         let held_at = self.held_at.get(saga).and_then(|version| versions.get(version));
-        held_at.or_else(|| versions.values().next_back())
+        held_at.or_else(|| self.applied_last(saga))
+    }
+
+    /// The version that opens orders once its bindings stand.
+    pub fn applied_last(&self, saga: &str) -> Option<&Arc<Saga>> {
+        let versions = self.sagas.get(saga)?;
+        let applied = self.applied.get(saga).and_then(|version| versions.get(version));
+        applied.or_else(|| versions.values().next_back())
+    }
+
+    /// Says which version of a saga was applied last.
+    pub fn apply_last(&mut self, saga: &str, version: u32) {
+        self.applied.insert(saga.to_owned(), version);
+    }
+
+    /// Says which versions are idle, all of them. One that opens orders is not, whatever is said.
+    pub fn rest(&mut self, idle: BTreeSet<(String, u32)>) {
+        self.idle = idle;
+    }
+
+    /// The versions said to be idle.
+    pub fn idle(&self) -> &BTreeSet<(String, u32)> {
+        &self.idle
+    }
+
+    /// The versions something is read for: those that are not idle.
+    pub fn watching(&self) -> impl Iterator<Item = &Arc<Saga>> {
+        self.all().filter(|saga| !self.is_idle(saga))
+    }
+
+    fn is_idle(&self, saga: &Saga) -> bool {
+        let opens = [self.newest(&saga.name), self.applied_last(&saga.name)];
+        let is_said = self.idle.contains(&(saga.name.clone(), saga.version));
+        is_said && opens.into_iter().flatten().all(|opening| opening.version != saga.version)
     }
 
     /// Holds back every version of a saga above `version`. One the saga does not have holds nothing back.
@@ -34,7 +72,11 @@ impl Catalog {
     pub fn held(&self) -> impl Iterator<Item = &Arc<Saga>> {
         self.sagas.iter().flat_map(|(name, versions)| {
             let opens = self.newest(name).map_or(u32::MAX, |saga| saga.version);
-            versions.values().filter(move |saga| saga.version > opens)
+            let last = self.applied_last(name).map_or(opens, |saga| saga.version);
+            versions.values().filter(move |saga| {
+                let is_next = saga.version == last || (opens < saga.version && saga.version < last);
+                is_next && saga.version != opens
+            })
         })
     }
 
@@ -91,5 +133,13 @@ mod tests {
         assert_eq!((catalog.versions("a").count(), catalog.version("a", 3).is_some()), (3, true));
         catalog.hold_at("a", 2);
         assert_eq!((newest(&catalog), catalog.held().count()), (vec![2], 1));
+        // A person goes back: the lower version waits for its bindings, too.
+        catalog.apply_last("a", 1);
+        assert_eq!(newest(&catalog), [2]);
+        assert_eq!(catalog.held().map(|saga| saga.version).collect::<Vec<_>>(), [1]);
+        catalog.rest([1, 2, 3].map(|version| ("a".to_owned(), version)).into());
+        assert_eq!(catalog.watching().map(|saga| saga.version).collect::<Vec<_>>(), [1, 2]);
+        catalog.hold_at("a", 1);
+        assert_eq!((newest(&catalog), catalog.held().count(), catalog.watching().count()), (vec![1], 0, 1));
     }
 }

@@ -14,7 +14,7 @@ use sha2::Digest as _;
 
 use super::definition::StepIx;
 use super::input::MessageRef;
-use super::order::{Digest, Life, Order, OrderKey, StepState, StepStatus, Unproven};
+use super::order::{Digest, Earlier, Life, Order, OrderKey, StepState, StepStatus, Unproven, rank};
 use super::time::Moment;
 
 /// One line of an order's trail.
@@ -118,6 +118,9 @@ pub struct EntryBody {
     /// In the first entry only: the version the order began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<Began>,
+    /// Where a person moved the order to another version: the entry numbers the steps of the new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrated: Option<Migrated>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepChange>,
     /// The order as a whole, where that changed.
@@ -132,6 +135,38 @@ pub struct EntryBody {
 pub struct Began {
     pub version: u32,
     pub steps: usize,
+}
+
+/// How an order went on under another version of its saga.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Migrated {
+    pub from: u32,
+    pub to: u32,
+    /// For each step of the new version, where it was in the old one.
+    pub places: Vec<Option<StepIx>>,
+}
+
+impl Migrated {
+    /// Puts everything that is numbered by step at its new place, but for what concerns the order as a whole: that is written down
+    /// as it was afterwards.
+    pub fn carry(&self, order: &mut Order) {
+        order.earlier.push(Earlier { version: self.from, until: order.sequence });
+        order.version = self.to;
+        let old = std::mem::take(&mut order.steps);
+        let carried =
+            self.places.iter().map(|place| place.and_then(|place| old.get(place)).cloned().unwrap_or_default());
+        order.steps = carried.collect();
+        for attribute in order.attributes.values_mut() {
+            // Where the step it came from is gone, the next source has it.
+            let moved = rank::step(attribute.rank).map(|step| self.place_of(step).map_or(rank::GONE, rank::of_step));
+            attribute.rank = moved.unwrap_or(attribute.rank);
+        }
+    }
+
+    /// Where a step of the old version is in the new one.
+    pub fn place_of(&self, old: StepIx) -> Option<StepIx> {
+        self.places.iter().position(|place| *place == Some(old))
+    }
 }
 
 /// One step that changed: what it was, and all that it is now.
@@ -246,6 +281,12 @@ pub fn fold(order: Option<Order>, key: &OrderKey, entry: &Entry) -> Result<Order
         (None, Some(began)) if sequence == 1 => Order::begin(key.clone(), began.version, began.steps, entry.at),
         _ => return Err(Broken::Sequence { sequence }),
     };
+    if let Some(migrated) = &entry.body.migrated {
+        if migrated.from != order.version {
+            return Err(Broken::Fold { what: "the version" });
+        }
+        migrated.carry(&mut order);
+    }
     for change in &entry.body.steps {
         let place = order.steps.get_mut(change.step).ok_or(Broken::Fold { what: "the number of steps" })?;
         *place = change.now.clone();
@@ -275,6 +316,7 @@ pub fn same(folded: &Order, stored: &Order) -> Result<(), Broken> {
         return differs("the head of the trail");
     }
     if folded.version != stored.version
+        || folded.earlier != stored.earlier
         || folded.created_at != stored.created_at
         || folded.updated_at != stored.updated_at
     {

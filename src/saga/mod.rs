@@ -8,6 +8,7 @@ pub mod expression;
 pub mod input;
 pub mod journal;
 pub mod machine;
+pub mod migration;
 pub mod order;
 pub mod outgoing;
 pub mod parse;

@@ -38,8 +38,10 @@ pub type Digest = [u8; 32];
 #[derive(Clone, Debug, PartialEq)]
 pub struct Order {
     pub key: OrderKey,
-    /// The definition version it began with, and stays with.
+    /// The definition version it is on: the one it began with, until a person moves it.
     pub version: u32,
+    /// The versions it was on before, in the order of time.
+    pub earlier: Vec<Earlier>,
     pub created_at: Moment,
     pub updated_at: Moment,
     /// Sequence of its last journal entry; the first is 1, and 0 is an order that has none yet.
@@ -54,6 +56,19 @@ pub struct Order {
     pub seen: Vec<Identity>,
     /// Duplicates are counted, not journaled.
     pub duplicates: u64,
+}
+
+/// A version an order was on before it was moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    pub version: u32,
+    /// Its last journal entry then: entries up to it number the steps of that version.
+    pub until: u64,
+}
+
+/// The version whose steps the journal entry `sequence` numbers, of an order that is on `version` now.
+pub fn version_at(version: u32, earlier: &[Earlier], sequence: u64) -> u32 {
+    earlier.iter().find(|was| sequence <= was.until).map_or(version, |was| was.version)
 }
 
 /// What concerns the order as a whole.
@@ -247,12 +262,31 @@ pub struct Attribute {
     pub rank: u32,
 }
 
+/// Where an attribute's value comes from, as a number: 0 is a root's event, then the steps in the order of the file.
+pub mod rank {
+    use super::StepIx;
+
+    /// The step it came from is not in the version the order is on now: every other source comes before it.
+    pub const GONE: u32 = u32::MAX;
+
+    /// The rank of what a step's event says.
+    pub fn of_step(step: StepIx) -> u32 {
+        u32::try_from(step).map_or(GONE - 1, |step| step.saturating_add(1).min(GONE - 1))
+    }
+
+    /// The step a value of this rank came from; `None` for a root, or where that step is gone.
+    pub fn step(rank: u32) -> Option<StepIx> {
+        rank.checked_sub(1).filter(|_| rank != GONE).map(|step| step as StepIx)
+    }
+}
+
 impl Order {
     /// An order that has begun and seen nothing yet.
     pub fn begin(key: OrderKey, version: u32, steps: usize, now: Moment) -> Self {
         Self {
             key,
             version,
+            earlier: Vec::new(),
             created_at: now,
             updated_at: now,
             sequence: 0,

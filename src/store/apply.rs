@@ -10,7 +10,7 @@ use super::session::{Failure, Session};
 use super::statement::{Bind, Rows, columns, sql};
 use super::{Committed, Decide};
 use crate::faults::Step as _;
-use crate::saga::batch::{Changes, Lookup};
+use crate::saga::batch::{Changes, Lookup, SavedOrder};
 
 /// Versions whose step names are known to be stored.
 pub type Named = Arc<Mutex<BTreeSet<(String, u32)>>>;
@@ -31,12 +31,13 @@ pub async fn apply(session: &mut dyn Session, batch: &Batch) -> Result<Committed
     Ok(Committed { now: loaded.now, changes })
 }
 
-/// Stores the step names of versions that have their first orders. What was stored is remembered, so this is almost never a
+/// Stores the step names of versions that have their first orders, begun on them or moved to them. What was stored is remembered, so this is almost never a
 /// statement; it is only remembered from the second time on, when the first is surely committed.
 async fn name_steps(session: &mut dyn Session, changes: &Changes, named: &Named) -> Result<(), Failure> {
     let fresh: Vec<_> = {
         let named = named.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = changes.orders.iter().filter(|saved| saved.is_new);
+        let is_moved = |saved: &SavedOrder| saved.entries.iter().any(|it| it.entry.body.migrated.is_some());
+        let new = changes.orders.iter().filter(|saved| saved.is_new || is_moved(saved));
         let mut seen = BTreeSet::new();
         new.filter(|saved| {
             let version = (saved.order.key.saga.clone(), saved.order.version);

@@ -17,6 +17,14 @@ pub struct ModeChange {
     pub reason: String,
 }
 
+/// Which version to apply again.
+pub struct VersionChange {
+    pub saga: String,
+    pub version: u32,
+    pub actor: String,
+    pub reason: String,
+}
+
 fn mode_word(mode: Mode) -> &'static str {
     match mode {
         Mode::Act => "act",
@@ -37,7 +45,12 @@ pub async fn save_definition(session: &mut dyn Session, new: &NewDefinition) -> 
         Bind::Bytes(new.fingerprint.to_vec()),
         Bind::Now,
     ];
+    session.fetch(sql!("lock_definitions"), Vec::new()).await?;
     if session.execute(sql!("save_definition"), binds).await? == 0 {
+        let stored = definitions(session).await?;
+        if stored.iter().any(|row| row.saga == new.saga && row.version > new.version) {
+            return Ok(());
+        }
         let why =
             format!("saga {} version {} is stored with another meaning: raise the version", new.saga, new.version);
         return Err(StoreError::Refused(sqlx::Error::InvalidArgument(why)).into());
@@ -56,6 +69,7 @@ pub async fn definitions(session: &mut dyn Session) -> Result<Vec<DefinitionRow>
             text: row.get("text")?,
             fingerprint: rows::bytes(row, "fingerprint")?,
             stored_at: rows::moment(row, "stored_at")?,
+            applied_at: rows::moment(row, "applied_at")?,
             open_orders: rows::number(row, "open_orders")?,
         })
     };
@@ -70,6 +84,19 @@ pub async fn set_mode(session: &mut dyn Session, change: &ModeChange) -> Result<
     session
         .execute(sql!("log_saga"), vec![saga, Bind::Text("mode".to_owned()), mode, actor, reason, Bind::Now])
         .await?;
+    Ok(())
+}
+
+/// See [`super::Store::apply_version`].
+pub async fn apply_version(session: &mut dyn Session, change: &VersionChange) -> Result<(), Failure> {
+    let (saga, version) = (Bind::Text(change.saga.clone()), Bind::Int(i64::from(change.version)));
+    if session.execute(sql!("apply_version"), vec![saga.clone(), version, Bind::Now]).await? == 0 {
+        let why = format!("saga {} has no version {}", change.saga, change.version);
+        return Err(StoreError::Refused(sqlx::Error::InvalidArgument(why)).into());
+    }
+    let (actor, reason) = (Bind::Text(change.actor.clone()), Bind::Text(change.reason.clone()));
+    let binds = vec![saga, Bind::Text(change.version.to_string()), actor, reason, Bind::Now];
+    session.execute(sql!("log_version"), binds).await?;
     Ok(())
 }
 
@@ -114,8 +141,15 @@ pub async fn save_binding(session: &mut dyn Session, (tap, it): &(String, Bindin
         Bind::OptInt(it.absent_at.map(|at| at.0)),
         Bind::OptInt(it.bound_at.map(|at| at.0)),
         Bind::OptText(it.problem.as_deref().map(rows::without_nul)),
+        Bind::OptText(it.keys.as_ref().map(rows::json).transpose()?),
     ];
     session.execute(sql!("save_binding"), binds).await?;
+    Ok(())
+}
+
+/// See [`super::Store::forget_binding`].
+pub async fn forget_binding(session: &mut dyn Session, (tap, exchange): &(String, String)) -> Result<(), Failure> {
+    session.execute(sql!("forget_binding"), vec![Bind::Text(tap.clone()), Bind::Text(exchange.clone())]).await?;
     Ok(())
 }
 
@@ -128,6 +162,7 @@ pub async fn bindings(session: &mut dyn Session, tap: &str) -> Result<Vec<Bindin
             absent_at: rows::opt_moment(row, "absent_at")?,
             bound_at: rows::opt_moment(row, "bound_at")?,
             problem: row.get("problem")?,
+            keys: row.get::<Option<&str>>("keys")?.map(|keys| rows::from_json("keys", keys)).transpose()?,
         })
     };
     session.fetch(sql!("bindings"), vec![Bind::Text(tap.to_owned())]).await?.iter().map(read).collect()

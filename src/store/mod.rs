@@ -143,7 +143,7 @@ pub trait Store: Query {
     /// Gives leased rows back before their lease ends, to be claimed again not before `after`.
     fn release_outbox(&self, keys: Vec<Uuid>, after: Span) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Stores a definition version with its mode if it is the saga's first.
+    /// Applies a definition version, with its mode if it is the saga's first. Where a higher version is stored, nothing is.
     fn save_definition(&self, definition: NewDefinition) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Changes the mode of a saga; journaled with actor and reason in the saga's log.
@@ -155,11 +155,23 @@ pub trait Store: Query {
         reason: String,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
+    /// Applies a stored version again, after all others: new orders open on it. Journaled with actor and reason in the saga's log.
+    fn apply_version(
+        &self,
+        saga: String,
+        version: u32,
+        actor: String,
+        reason: String,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
     /// Reads or creates the row of a tap or of HTTP ingest.
     fn tap(&self, name: String) -> BoxFuture<'_, Result<TapRow, StoreError>>;
 
     /// Saves what a look at an exchange found; `absent_at` is the moment before the look when it was not there.
     fn save_binding(&self, tap: String, binding: BindingRow) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Forgets an exchange that no version watches any more.
+    fn forget_binding(&self, tap: String, exchange: String) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Says that events over HTTP are being accepted at this moment; a pause longer than `pause` begins a new interval.
     fn accepting(&self, name: String, pause: Span) -> BoxFuture<'_, Result<TapRow, StoreError>>;
@@ -277,6 +289,8 @@ pub struct DefinitionRow {
     pub text: String,
     pub fingerprint: [u8; 32],
     pub stored_at: Moment,
+    /// New orders open on the version applied last.
+    pub applied_at: Moment,
     pub open_orders: u64,
 }
 
@@ -306,6 +320,8 @@ pub struct BindingRow {
     pub bound_at: Option<Moment>,
     /// Why it cannot be bound, where it cannot.
     pub problem: Option<String>,
+    /// The keys known to be bound; `None` where nobody has written them down.
+    pub keys: Option<Vec<String>>,
 }
 
 /// Which orders.
@@ -351,7 +367,7 @@ pub struct JournalRow {
     /// The JSON text the hash covers.
     pub text: String,
     pub hash: [u8; 32],
-    /// Definition version of the order, to name its steps.
+    /// The definition version whose steps it numbers.
     pub version: u32,
 }
 

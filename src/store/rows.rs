@@ -8,7 +8,7 @@ use super::StoreError;
 use super::statement::Row;
 use crate::saga::batch::SavedOrder;
 use crate::saga::journal::hex;
-use crate::saga::order::{Attribute, Identity, Life, Order, OrderKey, StepState, StepStatus, TurnPhase};
+use crate::saga::order::{Attribute, Earlier, Identity, Life, Order, OrderKey, StepState, StepStatus, TurnPhase};
 use crate::saga::time::{Moment, Span};
 
 /// The most that `waiting` holds: an index row of PostgreSQL must fit a third of a page. An order that waits for more
@@ -154,6 +154,7 @@ fn read_order(row: &Row, key: OrderKey) -> Result<Order, StoreError> {
     Ok(Order {
         key,
         version: number(row, "version")?,
+        earlier: earlier(row)?,
         created_at: moment(row, "created_at")?,
         updated_at: moment(row, "updated_at")?,
         sequence: number(row, "sequence")?,
@@ -164,6 +165,23 @@ fn read_order(row: &Row, key: OrderKey) -> Result<Order, StoreError> {
         seen: identities.to_vec(),
         duplicates: number(row, "duplicates")?,
     })
+}
+
+/// The versions an order was on before: `1 17,2 40`, each with its last entry; empty for nearly all.
+pub fn earlier_text(earlier: &[Earlier]) -> String {
+    let each: Vec<String> = earlier.iter().map(|was| format!("{} {}", was.version, was.until)).collect();
+    each.join(",")
+}
+
+/// Reads them back.
+pub fn earlier(row: &Row) -> Result<Vec<Earlier>, StoreError> {
+    let text: &str = row.get("earlier")?;
+    let read = |part: &str| {
+        let (version, until) = part.split_once(' ')?;
+        Some(Earlier { version: version.parse().ok()?, until: until.parse().ok()? })
+    };
+    let corrupt = |part: &str| StoreError::Corrupt(format!("column `earlier` holds `{part}`"));
+    text.split(',').filter(|part| !part.is_empty()).map(|part| read(part).ok_or_else(|| corrupt(part))).collect()
 }
 
 /// A moment column.

@@ -82,6 +82,7 @@ fn order_rows(orders: &[&SavedOrder]) -> Result<Bind, StoreError> {
         Int(|it| int(it.0.order.sequence)),
         Bytes(|it| it.0.order.head.to_vec()),
         Int(|it| int(it.0.order.duplicates)),
+        Text(|it| rows::earlier_text(&it.0.order.earlier)),
         Int(|it| int(it.0.entries.len() as u64)),
     )))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-use super::catalog::{self, ModeChange};
+use super::catalog::{self, ModeChange, VersionChange};
 use super::run::SqlStore;
 use super::session::Access;
 use super::{
@@ -52,6 +52,15 @@ impl Store for SqlStore {
     fn set_mode(&self, saga: String, mode: Mode, actor: String, reason: String) -> Answer<'_, ()> {
         let change = ModeChange { saga, mode, actor, reason };
         self.run(Access::Write, change, |session, it| Box::pin(catalog::set_mode(session, it)))
+    }
+
+    fn apply_version(&self, saga: String, version: u32, actor: String, reason: String) -> Answer<'_, ()> {
+        let change = VersionChange { saga, version, actor, reason };
+        self.run(Access::Write, change, |session, it| Box::pin(catalog::apply_version(session, it)))
+    }
+
+    fn forget_binding(&self, tap: String, exchange: String) -> Answer<'_, ()> {
+        self.run(Access::Write, (tap, exchange), |session, it| Box::pin(catalog::forget_binding(session, it)))
     }
 
     fn tap(&self, name: String) -> Answer<'_, TapRow> {

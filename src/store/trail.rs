@@ -12,7 +12,7 @@ use super::statement::{Bind, Row, sql};
 use super::{JournalFilter, JournalRow, Listed, Page, StoreError, StoredPayload, cursor};
 use crate::saga::input::Payload;
 use crate::saga::journal::{self, Broken, Entry, EntryBody, Kind, hex};
-use crate::saga::order::{Digest, Order, OrderKey};
+use crate::saga::order::{Digest, Order, OrderKey, version_at};
 
 /// The hash before the first entry.
 const BEGINNING: Digest = [0; 32];
@@ -20,16 +20,17 @@ const BEGINNING: Digest = [0; 32];
 const READ_AT_ONCE: usize = 1_000;
 
 fn read(row: &Row) -> Result<JournalRow, StoreError> {
+    let (version, sequence) = (rows::number(row, "version")?, rows::number(row, "sequence")?);
     Ok(JournalRow {
         position: row.get("position")?,
         key: rows::key(row)?,
-        sequence: rows::number(row, "sequence")?,
+        sequence,
         at: rows::moment(row, "at")?,
         kind: rows::word(row, "kind", Kind::from_word)?,
         actor: row.get("actor")?,
         text: row.get("body")?,
         hash: rows::bytes(row, "hash")?,
-        version: rows::number(row, "version")?,
+        version: version_at(version, &rows::earlier(row)?, sequence),
     })
 }
 

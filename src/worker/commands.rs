@@ -33,7 +33,7 @@ pub enum CommandError {
 /// Runs commands.
 #[derive(Clone)]
 pub struct Commands {
-    escrow: Arc<Escrow>,
+    pub(super) escrow: Arc<Escrow>,
     body_keep_bytes: usize,
 }
 

@@ -1,6 +1,6 @@
 //! Which definitions are followed: files propose, the database decides.
 //!
-//! A file is applied only if its version is higher than any stored of its saga. The same version must mean the same: a text
+//! A file is applied only if its version is higher than any stored of its saga; going back is a person's command. The same version must mean the same: a text
 //! with another meaning is refused, while mode, brake, notify and attributes may change without a version of their own. A
 //! lower version, or a file that is gone, changes nothing: what is stored is followed.
 
@@ -13,6 +13,7 @@ use crate::faults::Step as _;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Saga;
 use crate::saga::parse::{Finding, Ink, Severity, check_together, parse};
+use crate::saga::time::Moment;
 use crate::store::{DefinitionRow, NewDefinition, Store, StoreError};
 
 use super::{Escrow, Ran, Worker, WorkerError};
@@ -27,7 +28,8 @@ pub enum DefinitionError {
     #[error("the definitions have mistakes\n{}", shown(.0))]
     Mistakes(Vec<(String, Vec<Finding>)>),
     #[error(
-        "{file}: saga {saga} version {version} is stored with another meaning; give the changed definition a higher version"
+        "{file}: saga {saga} version {version} is stored with another meaning, and open orders rely on it; give the changed \
+         definition a higher version, or put the stored text back (`escrow saga show {saga} -o json` has it)"
     )]
     Changed { file: String, saga: String, version: u32 },
     #[error("saga {saga} version {version} as stored cannot be read by this program: {why}")]
@@ -90,7 +92,7 @@ pub async fn propose(store: &dyn Store, files: Vec<(String, Saga)>) -> Result<()
             Some(row) if row.version == saga.version && row.text == saga.text => continue,
             Some(_) | None => {}
         }
-        tracing::info!(file, saga = saga.name, version = saga.version, "definition applied");
+        tracing::info!(file, saga = saga.name, version = saga.version, "applying a definition");
         let definition = NewDefinition {
             saga: saga.name,
             version: saga.version,
@@ -98,7 +100,12 @@ pub async fn propose(store: &dyn Store, files: Vec<(String, Saga)>) -> Result<()
             fingerprint: saga.fingerprint,
             mode: saga.mode,
         };
-        store.save_definition(definition).at("definitions.save").await?;
+        let (saga, version) = (definition.saga.clone(), definition.version);
+        store.save_definition(definition).at("definitions.save").await.map_err(|error| match error {
+            // Another replica was faster, with another text.
+            StoreError::Refused(_) => DefinitionError::Changed { file, saga, version },
+            other => DefinitionError::Store(other),
+        })?;
     }
     Ok(())
 }
@@ -108,7 +115,7 @@ pub async fn propose(store: &dyn Store, files: Vec<(String, Saga)>) -> Result<()
 /// # Errors
 /// One that cannot be read: its orders could not be followed.
 pub async fn load(store: &dyn Store) -> Result<Catalog, DefinitionError> {
-    store.definitions().at("definitions.load").await?.iter().map(|row| read(row).map(Arc::new)).collect()
+    catalog(&store.definitions().at("definitions.load").await?)
 }
 
 /// Follows what is stored now.
@@ -118,6 +125,22 @@ pub async fn load(store: &dyn Store) -> Result<Catalog, DefinitionError> {
 pub async fn refresh(escrow: &Escrow) -> Result<(), DefinitionError> {
     escrow.set_catalog(load(escrow.store.as_ref()).await?);
     Ok(())
+}
+
+fn catalog(rows: &[DefinitionRow]) -> Result<Catalog, DefinitionError> {
+    let mut catalog: Catalog = rows.iter().map(|row| read(row).map(Arc::new)).collect::<Result<_, _>>()?;
+    for row in rows {
+        if applied_last(rows, &row.saga) == Some(row.version) {
+            catalog.apply_last(&row.saga, row.version);
+        }
+    }
+    Ok(catalog)
+}
+
+/// The version of a saga that was applied last.
+pub fn applied_last(rows: &[DefinitionRow], saga: &str) -> Option<u32> {
+    let versions = rows.iter().filter(|row| row.saga == saga);
+    versions.max_by_key(|row| (row.applied_at, row.version)).map(|row| row.version)
 }
 
 fn read(row: &DefinitionRow) -> Result<Saga, DefinitionError> {
@@ -132,7 +155,7 @@ fn read(row: &DefinitionRow) -> Result<Saga, DefinitionError> {
 /// Notices definitions that another replica applied.
 pub struct Definitions {
     escrow: Arc<Escrow>,
-    known: Vec<(String, u32, String)>,
+    known: Vec<(String, u32, Moment, String)>,
 }
 
 impl Definitions {
@@ -150,9 +173,10 @@ impl Worker for Definitions {
     fn run_once(&mut self) -> BoxFuture<'_, Result<Ran, WorkerError>> {
         Box::pin(async move {
             let rows = self.escrow.store.definitions().at("definitions.look").await?;
-            let known: Vec<_> = rows.iter().map(|row| (row.saga.clone(), row.version, row.text.clone())).collect();
+            let known: Vec<_> =
+                rows.iter().map(|row| (row.saga.clone(), row.version, row.applied_at, row.text.clone())).collect();
             if known != self.known {
-                match rows.iter().map(|row| read(row).map(Arc::new)).collect::<Result<Catalog, _>>() {
+                match catalog(&rows) {
                     Ok(catalog) => self.escrow.set_catalog(catalog),
                     Err(error) => tracing::error!(%error, "definitions changed, and this program cannot read them"),
                 }

@@ -83,6 +83,7 @@ impl Escrow {
     /// tap to be bound first.
     pub fn set_catalog(&self, mut catalog: Catalog) {
         let mut current = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        catalog.rest(current.idle().clone());
         if self.holds_versions.load(Ordering::Acquire) {
             for saga in current.newest_all() {
                 catalog.hold_at(&saga.name, saga.version);
@@ -105,6 +106,16 @@ impl Escrow {
             catalog.hold_at(saga, *version);
         }
         *current = Arc::new(catalog);
+    }
+
+    /// Which versions are idle: from now on nothing is watched for them.
+    pub fn rest(&self, idle: BTreeSet<(String, u32)>) {
+        let mut current = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        if *current.idle() != idle {
+            let mut catalog = (**current).clone();
+            catalog.rest(idle);
+            *current = Arc::new(catalog);
+        }
     }
 
     /// How many more orders of each saga may turn back by timeout.
@@ -184,9 +195,10 @@ impl Escrow {
     fn after_commit(&self, committed: &Committed) {
         let changes = &committed.changes;
         self.metrics.count(&changes.tally);
-        self.metrics
-            .coverage_gaps
-            .inc_by(changes.doubts.iter().filter(|doubt| doubt.kind == DoubtKind::Gap).count() as u64);
+        self.metrics.coverage_gaps.inc_by(
+            changes.doubts.iter().filter(|doubt| doubt.kind == DoubtKind::Gap && doubt.order_id.is_none()).count()
+                as u64,
+        );
         for delay in &changes.fire_delays {
             self.metrics.deadline_fire_delay.observe(delay.as_secs_f64());
         }

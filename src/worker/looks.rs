@@ -5,7 +5,7 @@
 //! two looks may have carried messages nobody saw: a gap.
 //!
 //! A new version of a saga opens orders only once its bindings stand: it is held back until one look found each of its exchanges
-//! bound, or absent.
+//! bound, or absent. What only versions need that nothing needs any more is unbound: `letting_go.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use crate::saga::order::DoubtKind;
 use crate::saga::time::Moment;
 use crate::store::{BindingRow, StoreError};
 
+use super::letting_go::LettingGo;
 use super::{Escrow, Ran, Worker, WorkerError};
 
 /// Between two looks.
@@ -29,16 +30,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Keeps the tap bound.
 pub struct Looks {
-    escrow: Arc<Escrow>,
-    tap: Arc<dyn Tap>,
+    pub(super) escrow: Arc<Escrow>,
+    pub(super) tap: Arc<dyn Tap>,
     /// What is stored; read at the first run.
-    known: Option<BTreeMap<String, BindingRow>>,
+    pub(super) known: Option<BTreeMap<String, BindingRow>>,
+    pub(super) letting_go: LettingGo,
 }
 
 impl Looks {
     /// Looks for this tap.
     pub fn new(escrow: Arc<Escrow>, tap: Arc<dyn Tap>) -> Self {
-        Self { escrow, tap, known: None }
+        Self { escrow, tap, known: None, letting_go: LettingGo::default() }
     }
 
     async fn stored(&self) -> Result<BTreeMap<String, BindingRow>, WorkerError> {
@@ -46,10 +48,10 @@ impl Looks {
         Ok(rows.into_iter().map(|row| (row.exchange.clone(), row)).collect())
     }
 
-    async fn note(&mut self, look: Look, before: Moment, after: Moment) -> Result<(), WorkerError> {
+    async fn note(&mut self, look: Look, keys: &[String], before: Moment, after: Moment) -> Result<(), WorkerError> {
         let known = self.known.get_or_insert_default();
         let previous = known.get(&look.exchange).cloned();
-        let (row, gap_from) = judge(&look, previous.as_ref(), before, after);
+        let (row, gap_from) = judge(&look, keys, previous.as_ref(), before, after);
         self.escrow.sight.looked(&look.exchange, row.problem.clone());
         if let Some(from) = gap_from {
             tracing::warn!(
@@ -61,7 +63,11 @@ impl Looks {
         }
         // Of an exchange that stays bound only the moment changes: not worth a write every two seconds.
         let same = previous.as_ref().is_some_and(|previous| {
-            previous.bound && row.bound && previous.problem == row.problem && previous.problem.is_none()
+            previous.bound
+                && row.bound
+                && previous.problem == row.problem
+                && row.problem.is_none()
+                && previous.keys == row.keys
         });
         if !same {
             if previous.as_ref().is_none_or(|previous| previous.bound != row.bound) {
@@ -86,12 +92,13 @@ impl Worker for Looks {
             }
             let before = self.escrow.store.now().at("looks.now_before").await?;
             let catalog = self.escrow.catalog();
-            let looks = self.tap.look(wanted(&catalog)).at("looks.look").await?;
+            let wanted = wanted(&catalog);
+            let looks = self.tap.look(wanted.clone()).at("looks.look").await?;
             let after = self.escrow.store.now().at("looks.now_after").await?;
             let settled = |look: &&Look| look.problem.is_none() && (look.bound || !look.found);
             let stand: BTreeSet<String> = looks.iter().filter(settled).map(|look| look.exchange.clone()).collect();
-            for look in looks {
-                self.note(look, before, after).await?;
+            for (look, wanted) in looks.into_iter().zip(&wanted) {
+                self.note(look, &wanted.binding_keys(), before, after).await?;
             }
             let ready: Vec<(String, u32)> = catalog
                 .held()
@@ -102,6 +109,7 @@ impl Worker for Looks {
                 tracing::info!(versions = ?ready, "the bindings of new versions stand: they open orders from now on");
                 self.escrow.follow(&ready);
             }
+            self.let_go(after).await?;
             Ok(Ran::Idle(LOOK_EVERY))
         })
     }
@@ -112,7 +120,7 @@ impl Worker for Looks {
 }
 
 /// Holds back the versions whose bindings are not known to stand, from the start: a version is followed at once when it is the
-/// saga's first, when it has open orders, or when what it watches is bound for others already.
+/// saga's only one, when it has open orders, or when everything it watches is written down as bound.
 ///
 /// # Errors
 /// The store cannot be read now.
@@ -123,32 +131,24 @@ pub async fn hold_unbound(escrow: &Escrow, tap: &str) -> Result<(), StoreError> 
         definitions.iter().any(|row| row.saga == saga.name && row.version == saga.version && row.open_orders > 0)
     };
     let catalog = escrow.catalog();
-    let mut above = Vec::new();
-    for newest in catalog.newest_all() {
-        let mut versions: Vec<&Arc<Saga>> = catalog.versions(&newest.name).collect();
-        versions.reverse();
-        let mut opens = versions.first().map_or(newest.version, |first| first.version);
-        for (place, saga) in versions.iter().enumerate().skip(1) {
-            let others = versions[..place].iter().copied();
-            let others = others.chain(catalog.all().filter(|other| other.name != saga.name));
-            if has_orders(saga) || stands(saga, &rows, &wanted_by(others)) {
-                opens = saga.version;
-            }
-        }
-        above.push((newest.name.clone(), opens));
-    }
-    escrow.hold_versions(&above);
+    let opens = catalog.newest_all().map(|last| {
+        let is_ready = |saga: &&Arc<Saga>| has_orders(saga) || stands(saga, &rows);
+        let others = || catalog.versions(&last.name).find(is_ready).or_else(|| catalog.versions(&last.name).last());
+        let opening = Some(last).filter(is_ready).or_else(others).unwrap_or(last);
+        (last.name.clone(), opening.version)
+    });
+    escrow.hold_versions(&opens.collect::<Vec<_>>());
     Ok(())
 }
 
-/// Whether everything a version watches is bound, or known to be absent, for others already.
-fn stands(saga: &Arc<Saga>, rows: &[BindingRow], for_others: &[Wanted]) -> bool {
+/// Whether everything a version watches is written down as bound, or as absent.
+pub(super) fn stands(saga: &Arc<Saga>, rows: &[BindingRow]) -> bool {
     wanted_by(std::iter::once(saga)).iter().all(|wanted| {
-        let keys = wanted.binding_keys();
-        let others = for_others.iter().find(|other| other.exchange == wanted.exchange);
-        // The row of an exchange no other watches was made by a look for this version.
-        let is_covered = others.is_none_or(|other| keys.iter().all(|key| other.binding_keys().contains(key)));
-        is_covered && rows.iter().any(|row| row.exchange == wanted.exchange && row.problem.is_none())
+        let row = rows.iter().find(|row| row.exchange == wanted.exchange && row.problem.is_none());
+        row.is_some_and(|row| {
+            let bound = row.keys.as_deref().unwrap_or_default();
+            !row.bound || wanted.binding_keys().iter().all(|key| bound.contains(key))
+        })
     })
 }
 
@@ -161,13 +161,20 @@ pub fn exchanges(saga: &Saga) -> impl Iterator<Item = &str> {
 }
 
 /// What is now known of an exchange, and since when messages to it may have been missed.
-fn judge(look: &Look, previous: Option<&BindingRow>, before: Moment, after: Moment) -> (BindingRow, Option<Moment>) {
+fn judge(
+    look: &Look,
+    keys: &[String],
+    previous: Option<&BindingRow>,
+    before: Moment,
+    after: Moment,
+) -> (BindingRow, Option<Moment>) {
     let mut row = previous.cloned().unwrap_or(BindingRow {
         exchange: look.exchange.clone(),
         bound: false,
         absent_at: None,
         bound_at: None,
         problem: None,
+        keys: None,
     });
     row.problem.clone_from(&look.problem);
     let mut gap_from = None;
@@ -175,19 +182,28 @@ fn judge(look: &Look, previous: Option<&BindingRow>, before: Moment, after: Mome
         if !row.bound {
             gap_from = row.absent_at;
         }
+        // What was bound before and is not wanted any more is still there.
+        let known = row.keys.take().unwrap_or_default();
+        let mut keys: Vec<String> = known.into_iter().chain(keys.iter().cloned()).collect();
+        keys.sort();
+        keys.dedup();
+        row.keys = Some(keys);
         row.bound = true;
         row.bound_at = Some(after);
         row.absent_at = None;
     } else if !look.found && look.problem.is_none() {
         row.bound = false;
+        row.keys = None;
         row.absent_at = Some(before);
     }
     (row, gap_from)
 }
 
-fn gaps(catalog: &Catalog, exchange: &str, from: Moment, to: Moment) -> Vec<NewDoubt> {
+pub(super) fn gaps(catalog: &Catalog, exchange: &str, from: Moment, to: Moment) -> Vec<NewDoubt> {
     let watches = |saga: &Arc<Saga>| exchanges(saga).any(|name| name == exchange);
-    let sagas = catalog.newest_all().filter(|saga| catalog.versions(&saga.name).any(watches));
+    let is_watched =
+        |saga: &&Arc<Saga>| catalog.watching().any(|version| version.name == saga.name && watches(version));
+    let sagas = catalog.newest_all().filter(is_watched);
     let doubt = |saga: &Arc<Saga>| NewDoubt {
         kind: DoubtKind::Gap,
         saga: Some(saga.name.clone()),
@@ -203,12 +219,12 @@ fn gaps(catalog: &Catalog, exchange: &str, from: Moment, to: Moment) -> Vec<NewD
     sagas.map(doubt).collect()
 }
 
-/// Every exchange any version watches, each with all keys any of them needs.
+/// Every exchange a version watches that is not idle, each with all keys any of them needs.
 pub fn wanted(catalog: &Catalog) -> Vec<Wanted> {
-    wanted_by(catalog.all())
+    wanted_by(catalog.watching())
 }
 
-fn wanted_by<'a>(sagas: impl Iterator<Item = &'a Arc<Saga>>) -> Vec<Wanted> {
+pub(super) fn wanted_by<'a>(sagas: impl Iterator<Item = &'a Arc<Saga>>) -> Vec<Wanted> {
     let mut by_exchange: BTreeMap<String, Wanted> = BTreeMap::new();
     for saga in sagas {
         for watch in &saga.watch {
@@ -255,23 +271,23 @@ mod tests {
 
     #[test]
     fn an_exchange_that_appears_between_two_looks_is_a_gap_since_the_first() {
-        let (absent, gap) = judge(&look(false, None), None, Moment(10), Moment(11));
+        let (absent, gap) = judge(&look(false, None), &[], None, Moment(10), Moment(11));
         assert_eq!((absent.bound, absent.absent_at, gap), (false, Some(Moment(10)), None));
-        let (bound, gap) = judge(&look(true, None), Some(&absent), Moment(20), Moment(21));
+        let (bound, gap) = judge(&look(true, None), &[], Some(&absent), Moment(20), Moment(21));
         assert_eq!((bound.bound, bound.bound_at, gap), (true, Some(Moment(21)), Some(Moment(10))));
-        let (_, again) = judge(&look(true, None), Some(&bound), Moment(30), Moment(31));
+        let (_, again) = judge(&look(true, None), &[], Some(&bound), Moment(30), Moment(31));
         assert_eq!(again, None, "bound all along");
     }
 
     #[test]
     fn an_exchange_there_at_the_first_look_is_no_gap() {
-        assert_eq!(judge(&look(true, None), None, Moment(1), Moment(2)).1, None);
+        assert_eq!(judge(&look(true, None), &[], None, Moment(1), Moment(2)).1, None);
     }
 
     #[test]
     fn a_refused_look_keeps_what_was_known() {
-        let (bound, _) = judge(&look(true, None), None, Moment(1), Moment(2));
-        let (refused, gap) = judge(&look(false, Some("403")), Some(&bound), Moment(3), Moment(4));
+        let (bound, _) = judge(&look(true, None), &[], None, Moment(1), Moment(2));
+        let (refused, gap) = judge(&look(false, Some("403")), &[], Some(&bound), Moment(3), Moment(4));
         assert_eq!(
             (refused.bound, refused.bound_at, refused.problem.as_deref(), gap),
             (true, Some(Moment(2)), Some("403"), None)

@@ -157,6 +157,7 @@ pub(super) fn delivered(work: &Work) -> Option<&Delivered> {
         | Work::Due(..)
         | Work::Settled { .. }
         | Work::Command(..)
+        | Work::Migrate(..)
         | Work::Reconsider(_)
         | Work::Resolved(_)
         | Work::Doubt(_) => None,

@@ -156,7 +156,8 @@ impl Seen<'_> {
             version.version <= opens
                 || exchanges(version).all(|name| self.bindings.iter().any(|row| row.exchange == name))
         };
-        for watch in catalog.versions(saga).filter(counts).flat_map(|version| &version.watch) {
+        let versions = catalog.watching().filter(|version| version.name == saga);
+        for watch in versions.filter(counts).flat_map(|version| &version.watch) {
             match &watch.place {
                 Place::Exchange { name, .. } => {
                     if self.tap.is_some() {

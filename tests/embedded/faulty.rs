@@ -24,6 +24,8 @@ pub struct Faults {
     pub away: AtomicBool,
     /// Batches of events are committed, and the answer is lost; nothing else can be written.
     pub deaf: AtomicBool,
+    /// The next batch over more than fifty orders is committed, and the answer is lost.
+    pub deaf_once: AtomicBool,
     /// Batches that touch an order with this id are refused.
     pub refuses_poison: AtomicBool,
     /// Deciding such batches breaks the program.
@@ -73,7 +75,11 @@ impl Store for Faulty {
                 return Err(StoreError::Refused(sqlx::Error::Protocol("not this one".to_owned())));
             }
             assert!(!(is_poison && self.faults.breaks_on_poison.load(Ordering::SeqCst)), "the program breaks");
+            let has_many = lookup.orders.len() > 50;
             let committed = self.inner.apply(lookup, decide).await;
+            if has_many && self.faults.deaf_once.swap(false, Ordering::SeqCst) {
+                return Err(gone());
+            }
             if self.faults.deaf.load(Ordering::SeqCst) { Err(gone()) } else { committed }
         })
     }
@@ -90,8 +96,10 @@ impl Store for Faulty {
         release_outbox(keys: Vec<Uuid>, after: Span) -> ();
         save_definition(definition: NewDefinition) -> ();
         set_mode(saga: String, mode: Mode, actor: String, reason: String) -> ();
+        apply_version(saga: String, version: u32, actor: String, reason: String) -> ();
         tap(name: String) -> TapRow;
         save_binding(tap: String, binding: BindingRow) -> ();
+        forget_binding(tap: String, exchange: String) -> ();
         accepting(name: String, pause: Span) -> TapRow;
         record_doubts(doubts: Vec<NewDoubt>) -> ();
         lease(name: String, owner: Uuid, lease: Span) -> bool;

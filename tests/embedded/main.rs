@@ -4,9 +4,11 @@
 
 mod acting;
 mod bed;
+mod bindings;
 mod doubt;
 mod faulty;
 mod http;
+mod migrating;
 mod outages;
 mod replicas;
 mod versions;

@@ -113,6 +113,7 @@ contract! {
         a_tap_remembers_its_last_batch_and_never_goes_back;
     catalog:
         definitions_are_stored_once_and_count_their_open_orders
+        of_versions_applied_at_once_the_highest_opens_orders
         modes_are_set_first_by_a_definition_and_then_by_people
         a_pause_begins_a_new_accepting_interval
         bindings_keep_their_last_moments

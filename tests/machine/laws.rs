@@ -17,13 +17,8 @@ pub fn hold(
     outcome: &Outcome,
     sent: &[Outgoing],
 ) {
-    the_trail_folds_to_the_order(before, outcome);
-    stuck_is_exactly_when_something_is_needed(&outcome.order);
-    something_holds_the_order_up(&outcome.order);
-    an_ended_order_has_nothing_armed(&outcome.order);
+    always(before, outcome, sent);
     nobody_is_asked_in_doubt_or_in_mode_observe(saga, before, input, with, outcome);
-    rows_are_named_once(outcome, sent);
-    the_order_survives_being_stored(&outcome.order);
     if outcome.result == ResultOf::Duplicate {
         let counted = Order { duplicates: before.duplicates + 1, ..before.clone() };
         assert_eq!(outcome.order, counted, "a duplicate changes the count and nothing else");
@@ -37,6 +32,16 @@ pub fn hold(
             assert!(outcome.entries.is_empty(), "before every deadline nothing is due");
         }
     }
+}
+
+/// Whatever happened, a move to another version too.
+pub fn always(before: &Order, outcome: &Outcome, sent: &[Outgoing]) {
+    the_trail_folds_to_the_order(before, outcome);
+    stuck_is_exactly_when_something_is_needed(&outcome.order);
+    something_holds_the_order_up(&outcome.order);
+    an_ended_order_has_nothing_armed(&outcome.order);
+    rows_are_named_once(outcome, sent);
+    the_order_survives_being_stored(&outcome.order);
 }
 
 /// Promise 5: the trail has no holes, its hashes chain, and it folds to exactly the order.

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test there")]
 
 mod laws;
+mod migrating;
 mod properties;
 mod run;
 mod when;

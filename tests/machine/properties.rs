@@ -15,15 +15,15 @@ use super::when::{event, reconsider};
 
 /// A step of a random definition; every number is taken modulo what there is.
 #[derive(Clone, Debug)]
-struct Plan {
+pub struct Plan {
     after: Vec<usize>,
     triggered: bool,
     fails: Option<usize>,
-    on_timeout: usize,
-    ignores_late: bool,
-    within_s: u32,
-    retries: u32,
-    undo: Option<(bool, bool, u32)>,
+    pub on_timeout: usize,
+    pub ignores_late: bool,
+    pub within_s: u32,
+    pub retries: u32,
+    pub undo: Option<(bool, bool, u32)>,
     counted: bool,
 }
 
@@ -39,12 +39,12 @@ fn plan() -> impl Strategy<Value = Plan> {
         })
 }
 
-fn plans() -> impl Strategy<Value = Vec<Plan>> {
+pub fn plans() -> impl Strategy<Value = Vec<Plan>> {
     proptest::collection::vec(plan(), 1..6)
 }
 
 /// `s0` is the root; the others come after some before them, or wait for a trigger.
-fn text(plans: &[Plan]) -> String {
+pub fn text(plans: &[Plan]) -> String {
     let mut text = "cancelled_by: Cancel\nwithin: 10m\nsteps:\n  s0: { done: Done0, compensation: { publish: Undo0, done: Undone0 } }\n".to_owned();
     for (ix, plan) in plans.iter().enumerate() {
         let ix = ix + 1;
@@ -104,7 +104,7 @@ fn without_counts_after_conditional_steps(mut plans: Vec<Plan>) -> Vec<Plan> {
 
 /// Something happening; `pick` is taken modulo what there is to pick from.
 #[derive(Clone, Debug)]
-enum Op {
+pub enum Op {
     Event {
         pick: usize,
         part: usize,
@@ -145,7 +145,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn ops() -> impl Strategy<Value = Vec<Op>> {
+pub fn ops() -> impl Strategy<Value = Vec<Op>> {
     proptest::collection::vec(op(), 1..60)
 }
 
@@ -166,7 +166,7 @@ fn names(run: &Run) -> Vec<String> {
     run.saga.roles.keys().cloned().collect()
 }
 
-fn step(run: &mut Run, ix: usize, op: &Op) {
+pub fn step(run: &mut Run, ix: usize, op: &Op) {
     match op {
         Op::Event { pick, part } => {
             let names = names(run);
@@ -177,6 +177,7 @@ fn step(run: &mut Run, ix: usize, op: &Op) {
                 .journal
                 .iter()
                 .filter_map(|entry| Some((entry.body.name.clone()?, entry.body.message.as_ref()?.id.clone())))
+                .filter(|(name, _)| run.saga.roles.contains_key(name))
                 .collect();
             if !seen.is_empty() {
                 let (name, id) = &seen[pick % seen.len()];
@@ -218,7 +219,7 @@ fn step(run: &mut Run, ix: usize, op: &Op) {
     }
 }
 
-fn play(plans: &[Plan], ops: &[Op]) -> Run {
+pub fn play(plans: &[Plan], ops: &[Op]) -> Run {
     let mut run = Run::of(saga(&text(plans)));
     // Most orders begin with their root, or nearly all runs would be about the doubt of the beginning.
     if plans.len() != 3 {
@@ -233,7 +234,7 @@ fn play(plans: &[Plan], ops: &[Op]) -> Run {
 }
 
 /// Rebuilds the order from its trail alone.
-fn refold(run: &mut Run) {
+pub fn refold(run: &mut Run) {
     let mut folded = None;
     for entry in &run.journal {
         folded = Some(fold(folded, &run.order.key, entry).unwrap());

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use escrow::saga::definition::{Mode, Role, Saga};
 use escrow::saga::input::{Command, Confirmation, Event, Input, MessageRef, Misfit, Payload};
 use escrow::saga::journal::Entry;
-use escrow::saga::machine::{Outcome, ResultOf, StoredEvents, apply, unproven};
+use escrow::saga::machine::{Outcome, ResultOf, StoredEvents, apply, migrate, unproven};
+use escrow::saga::migration::{Effects, Migration};
 use escrow::saga::order::{Circumstances, Doubt, Order, OrderKey, StepState, StepStatus};
 use escrow::saga::outgoing::{Content, Outgoing};
 use escrow::saga::parse::parse;
@@ -39,7 +40,12 @@ pub const ORDER_ID: &str = "101";
 
 /// A definition from its `steps:` on.
 pub fn saga(text: &str) -> Saga {
-    let text = format!("{HEAD}{text}");
+    version(1, text)
+}
+
+/// Another version of it.
+pub fn version(version: u32, text: &str) -> Saga {
+    let text = format!("{}{text}", HEAD.replace("version: 1", &format!("version: {version}")));
     match parse("test.yaml", &text) {
         Ok(parsed) => parsed.saga,
         Err(findings) => panic!("{text}\n{findings:#?}"),
@@ -187,6 +193,30 @@ impl Run {
         }
     }
 
+    /// Moves the order to another version; on a refusal everything stays as it was.
+    pub fn migrate(&mut self, to: Saga, rearm: bool) -> Option<Effects> {
+        let (from, before) = (Arc::clone(&self.saga), self.order.clone());
+        let (actor, reason) = ("ann".to_owned(), "why".to_owned());
+        let migration = Migration { from: from.version, to: to.version, rearm, dry_run: false, actor, reason };
+        let with = Circumstances { now: self.now, mode: self.mode, braked: self.braked, doubts: &self.doubts };
+        match migrate(&from, &to, before.clone(), &mut self.stored, &migration, &with) {
+            Ok(done) => {
+                laws::always(&before, &done.outcome, &self.outbox);
+                self.saga = Arc::new(to);
+                self.keep(done.outcome);
+                for new in done.doubts {
+                    let (kind, saga, from, to) = (new.kind, new.saga, new.from, new.to);
+                    self.doubts.push(Doubt { id: 0, kind, saga, from, to, event: new.event, order_id: new.order_id });
+                }
+                Some(done.effects)
+            }
+            Err(misfit) => {
+                self.answer = Err(misfit);
+                None
+            }
+        }
+    }
+
     fn keep(&mut self, outcome: Outcome) {
         self.answer = Ok(outcome.result);
         self.order = outcome.order;
@@ -245,6 +275,7 @@ impl Run {
                 Err(misfit) => misfit.to_string(),
             },
             "attributes" => joined(self.order.attributes.iter().map(|(name, it)| format!("{name}={}", it.value))),
+            "version" => self.order.version.to_string(),
             "duplicates" => self.order.duplicates.to_string(),
             step => self.step(step),
         }

@@ -69,6 +69,8 @@ async fn every_route_of_the_contract_is_described_under_a_name_of_its_own() {
         "get /v1/sagas/{saga}",
         "get /v1/sagas/{saga}/stats",
         "put /v1/sagas/{saga}/mode",
+        "put /v1/sagas/{saga}/version",
+        "post /v1/sagas/{saga}/migrate",
         "get /v1/incidents",
         "get /v1/journal",
         "get /v1/status",
@@ -102,6 +104,12 @@ async fn every_described_answer_is_what_the_router_gives() {
         let filled = path.replace("{saga}", "order").replace("{order_id}", "101").replace("{id}", "1");
         let answer = match (method.as_str(), path.as_str()) {
             ("get", _) => api.get(&filled).await,
+            ("put", "/v1/sagas/{saga}/version") => {
+                api.json("PUT", &filled, &json!({"version": 1, "reason": "r"})).await
+            }
+            ("post", "/v1/sagas/{saga}/migrate") => {
+                api.post(&filled, &json!({"from": 1, "to": 2, "reason": "r"})).await
+            }
             ("put", _) => api.json("PUT", &filled, &json!({"mode": "act", "reason": "r"})).await,
             ("post", path) if path.ends_with("/actions") => {
                 api.post(&filled, &json!({"action": "note", "reason": "r"})).await
@@ -123,7 +131,7 @@ async fn every_described_answer_is_what_the_router_gives() {
         assert!(faults.is_empty(), "{method} {path}: {faults:?}\n{}", answer.text);
         checked += 1;
     }
-    assert_eq!(checked, 18, "every call that answers with JSON");
+    assert_eq!(checked, 20, "every call that answers with JSON");
 }
 
 #[tokio::test]

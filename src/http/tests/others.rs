@@ -66,6 +66,47 @@ async fn the_mode_is_changed_with_a_reason() {
     assert_eq!(api.json("PUT", "/v1/sagas/x/mode", &body).await.status, 404);
 }
 
+#[tokio::test]
+async fn the_version_that_opens_orders_is_chosen_with_a_reason() {
+    let api = Api::of(vec![]);
+    let answer = api.json("PUT", "/v1/sagas/order/version", &json!({"version": 1, "reason": "2 is broken"})).await;
+    assert_eq!(answer.json(), json!({"saga": "order", "version": 1, "opens": 1}));
+    assert_eq!(api.desk.versions.lock().unwrap()[0], ("order".to_owned(), 1));
+    let unknown = json!({"version": 9, "reason": "r"});
+    assert!(api.json("PUT", "/v1/sagas/order/version", &unknown).await.problem(409).contains("no version 9"));
+    assert!(api.json("PUT", "/v1/sagas/order/version", &json!({"version": 1})).await.problem(400).contains("say why"));
+}
+
+#[tokio::test]
+async fn a_page_of_orders_is_moved_and_counted() {
+    let api = Api::of(vec![]);
+    let body = json!({"from": 1, "to": 2, "dry_run": true, "reason": "mended"});
+    let answer = api.post("/v1/sagas/order/migrate?waiting_on=payment&limit=7", &body).await.json();
+    assert_eq!(answer["counts"], json!({"moved": 1, "already": 0, "refused": 1, "due": 1, "unproven": 1}));
+    assert_eq!((&answer["dry_run"], &answer["next_cursor"]), (&json!(true), &json!("second")));
+    let (moved, refused) = (&answer["orders"][0], &answer["orders"][1]);
+    assert_eq!(
+        (&moved["outcome"], &moved["sequence"], &moved["missed"]),
+        (&json!("moved"), &json!(7), &json!(["Cleared"]))
+    );
+    assert_eq!(moved["changes"][1], json!({"step": "fraud", "from": null, "to": "waiting"}));
+    assert_eq!((&moved["deadlines"][0]["step"], &moved["deadlines"][0]["due"]), (&json!("fraud"), &json!(true)));
+    assert_eq!((&moved["deadlines"][1]["step"], &moved["deadlines"][1]["of"]), (&Value::Null, &json!("order")));
+    assert_eq!((&refused["outcome"], &refused["why"]), (&json!("refused"), &json!("step gift is waiting")));
+    let (migration, filter, page) = api.desk.migrations.lock().unwrap()[0].clone();
+    assert_eq!((migration.from, migration.to, migration.dry_run, migration.rearm), (1, 2, true, false));
+    assert_eq!((filter.waiting_on, page.limit), (vec!["payment".to_owned()], 7));
+    for (query, body, part) in [
+        ("?saga=order", body.clone(), "saga"),
+        ("", json!({"from": 1, "to": 2}), "say why"),
+        ("", json!({"from": 1, "too": 2, "reason": "r"}), "too"),
+    ] {
+        let path = format!("/v1/sagas/order/migrate{query}");
+        assert!(api.post(&path, &body).await.problem(400).contains(part), "{query} {body}");
+    }
+    assert_eq!(api.post("/v1/sagas/x/migrate", &body).await.status, 404);
+}
+
 fn group(step: &str, count: u64) -> StuckGroup {
     StuckGroup {
         saga: "order".to_owned(),

@@ -22,7 +22,10 @@ use crate::http::state::{
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
 use crate::saga::journal::Broken;
-use crate::saga::order::{Doubt, Order, OrderKey, Status};
+use crate::saga::migration::{
+    Armed, DeadlineEffect, Effects, Migration, MigrationAnswer, MigrationOutcome, StepEffect,
+};
+use crate::saga::order::{Doubt, Order, OrderKey, Status, StepStatus};
 use crate::saga::time::Moment;
 use crate::store::{
     Backlog, BindingRow, DefinitionRow, JournalFilter, JournalRow, Listed, OrderFilter, Page, QuarantineFilter,
@@ -134,6 +137,7 @@ impl Query for FakeStore {
                 text: "saga: order\n".to_owned(),
                 fingerprint: [7; 32],
                 stored_at: ago(1000),
+                applied_at: ago(1000),
                 open_orders: 3,
             }]
         })
@@ -183,6 +187,8 @@ pub struct FakeDesk {
     pub catalog: Arc<Catalog>,
     pub asks: Mutex<Vec<Ask>>,
     pub modes: Mutex<Vec<(String, Mode, String, String)>>,
+    pub versions: Mutex<Vec<(String, u32)>>,
+    pub migrations: Mutex<Vec<(Migration, OrderFilter, Page)>>,
     pub submitted: Mutex<Vec<Delivery>>,
     pub nudges: watch::Sender<u64>,
     pub bus: Option<BusReport>,
@@ -194,6 +200,8 @@ impl Default for FakeDesk {
             catalog: Arc::new([Arc::new(saga())].into_iter().collect()),
             asks: Mutex::default(),
             modes: Mutex::default(),
+            versions: Mutex::default(),
+            migrations: Mutex::default(),
             submitted: Mutex::default(),
             nudges: watch::channel(0).0,
             bus: None,
@@ -227,6 +235,53 @@ impl Desk for FakeDesk {
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         self.modes.lock().unwrap().push((saga, mode, actor, reason));
         Box::pin(async { Ok(()) })
+    }
+
+    fn apply_version(&self, saga: String, version: u32, _: String, _: String) -> BoxFuture<'_, Result<(), ActError>> {
+        let known = self.catalog.version(&saga, version).is_some();
+        self.versions.lock().unwrap().push((saga, version));
+        let none = move || ActError::Misfit(format!("the saga has no version {version}"));
+        Box::pin(async move { known.then_some(()).ok_or_else(none) })
+    }
+
+    /// Two pages: on the first one order moves and one is refused; on the second one is there already.
+    fn migrate(
+        &self,
+        saga: String,
+        migration: Migration,
+        filter: OrderFilter,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Listed<MigrationAnswer>, ActError>> {
+        let answer = |order_id: &str, outcome| MigrationAnswer {
+            key: OrderKey { saga: saga.clone(), order_id: order_id.to_owned() },
+            outcome,
+        };
+        let deadline = |what, at, is_due| DeadlineEffect { what, at, before: None, is_due };
+        let effects = Effects {
+            status: None,
+            steps: vec![
+                StepEffect { step: "gift".to_owned(), from: Some(StepStatus::Pending), to: None },
+                StepEffect { step: "fraud".to_owned(), from: None, to: Some(StepStatus::Waiting) },
+            ],
+            deadlines: vec![
+                deadline(Armed::Step("fraud".to_owned()), ago(5), true),
+                deadline(Armed::Order, ago(-60), false),
+            ],
+            asks: Vec::new(),
+            missed: vec!["Cleared".to_owned()],
+        };
+        let listed = match page.cursor.as_deref() {
+            None => Listed {
+                items: vec![
+                    answer("101", MigrationOutcome::Moved { sequence: 7, effects }),
+                    answer("102", MigrationOutcome::Refused("step gift is waiting".to_owned())),
+                ],
+                next_cursor: Some("second".to_owned()),
+            },
+            Some(_) => Listed { items: vec![answer("103", MigrationOutcome::Already)], next_cursor: None },
+        };
+        self.migrations.lock().unwrap().push((migration, filter, page));
+        Box::pin(async move { Ok(listed) })
     }
 
     fn submit(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Result<(), SubmitError>> {

@@ -13,31 +13,32 @@ use crate::saga::definition::Saga;
 use crate::saga::input::{Command, Event, Input, Misfit};
 use crate::saga::machine::{self, ResultOf, StoredEvents};
 use crate::saga::order::{Circumstances, Digest, Doubt, DoubtKind, Order, OrderKey};
+use crate::saga::outgoing::Outgoing;
 use crate::saga::time::Moment;
 
 /// One run over a batch.
 pub(super) struct Deciding<'a> {
     pub(super) plan: &'a Plan,
     pub(super) loaded: &'a Loaded,
-    working: BTreeMap<OrderKey, Working>,
+    pub(super) working: BTreeMap<OrderKey, Working>,
     pub(super) lines: BTreeMap<String, Vec<OrderKey>>,
     pub(super) counters: BTreeMap<String, u64>,
     last_batch: VecDeque<Digest>,
     this_batch: Vec<Digest>,
     brakes: BTreeMap<String, u32>,
     /// Those stored, and those this batch found so far.
-    doubts: Vec<Doubt>,
-    changes: Changes,
+    pub(super) doubts: Vec<Doubt>,
+    pub(super) changes: Changes,
 }
 
 /// An order the batch touched.
-struct Working {
-    saga: Arc<Saga>,
-    order: Order,
-    stored: StoredEvents,
-    entries: Vec<Sealed>,
-    is_new: bool,
-    attributes_changed: bool,
+pub(super) struct Working {
+    pub(super) saga: Arc<Saga>,
+    pub(super) order: Order,
+    pub(super) stored: StoredEvents,
+    pub(super) entries: Vec<Sealed>,
+    pub(super) is_new: bool,
+    pub(super) attributes_changed: bool,
 }
 
 impl<'a> Deciding<'a> {
@@ -83,6 +84,7 @@ impl Deciding<'_> {
                 }
             }
             Work::Command(key, command) => self.command(key, command),
+            Work::Migrate(key, migration) => self.migrate(key, migration),
             Work::Resolved(resolved) => self.changes.resolved.push(resolved.clone()),
             Work::Doubt(doubt) => self.doubt(doubt.clone()),
         }
@@ -106,7 +108,7 @@ impl Deciding<'_> {
     }
 
     /// Holds from the next input on, as if the batch ended here.
-    fn doubt(&mut self, doubt: NewDoubt) {
+    pub(super) fn doubt(&mut self, doubt: NewDoubt) {
         let NewDoubt { kind, saga, from, to, event, order_id, detail: _, quarantined: _ } = doubt.clone();
         self.doubts.push(Doubt { id: 0, kind, saga, from, to, event, order_id });
         self.changes.doubts.push(doubt);
@@ -248,22 +250,27 @@ impl Deciding<'_> {
         working.order = outcome.order;
         working.entries.extend(outcome.entries);
         working.attributes_changed |= outcome.attributes_changed;
-        if outcome.withdrawn {
-            // What an earlier input of this batch asked for is not in the store yet.
-            self.changes.outbox.retain(|row| row.order != *key || !row.content.asks());
-            self.changes.withdrawn.push(key.clone());
-        }
-        self.changes.outbox.extend(outcome.outbox);
+        let last = working.order.sequence;
+        self.send(key, outcome.withdrawn, outcome.outbox);
         if outcome.turned_by_timeout {
             *self.changes.turned_by_timeout.entry(key.saga.clone()).or_default() += 1;
             if let Some(left) = self.brakes.get_mut(&key.saga) {
                 *left = left.saturating_sub(1);
             }
         }
-        Ok(Some((outcome.result, if working.order.sequence >= first { first } else { first - 1 })))
+        Ok(Some((outcome.result, if last >= first { first } else { first - 1 })))
     }
 
-    fn begin_working(&self, key: &OrderKey, saga: &Arc<Saga>, now: Moment) -> Working {
+    pub(super) fn send(&mut self, key: &OrderKey, withdrawn: bool, outbox: Vec<Outgoing>) {
+        if withdrawn {
+            // What an earlier input of this batch asked for is not in the store yet.
+            self.changes.outbox.retain(|row| row.order != *key || !row.content.asks());
+            self.changes.withdrawn.push(key.clone());
+        }
+        self.changes.outbox.extend(outbox);
+    }
+
+    pub(super) fn begin_working(&self, key: &OrderKey, saga: &Arc<Saga>, now: Moment) -> Working {
         let existing = self.loaded.orders.get(key);
         let stored = self.loaded.stored_events.range((key.clone(), 0)..=(key.clone(), u64::MAX));
         let read_back = |((_, sequence), payload): (&(OrderKey, u64), &StoredPayload)| {

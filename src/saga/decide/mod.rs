@@ -5,6 +5,7 @@
 //! own.
 
 mod deciding;
+mod migrating;
 mod placing;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use super::batch::{Changes, Loaded, Lookup, NewDoubt, Quarantined, Resolved, Sto
 use super::catalog::Catalog;
 use super::definition::Saga;
 use super::input::{Command, Confirmation, Event};
+use super::migration::Migration;
 use super::order::{Digest, Order, OrderKey};
 use super::time::Moment;
 
@@ -35,6 +37,8 @@ pub enum Work {
         is_input: bool,
     },
     Command(OrderKey, Box<Command>),
+    /// A person moves the order to another version of its definition.
+    Migrate(OrderKey, Arc<Migration>),
     /// A doubt about this order may have gone.
     Reconsider(OrderKey),
     /// A quarantined message is dealt with.
@@ -166,7 +170,7 @@ impl Plan {
         for work in &self.work {
             match work {
                 Work::Delivered(delivered) => Self::look_up_delivered(delivered, &mut lookup),
-                Work::Due(key, _) | Work::Command(key, _) | Work::Reconsider(key) => {
+                Work::Due(key, _) | Work::Command(key, _) | Work::Migrate(key, _) | Work::Reconsider(key) => {
                     lookup.orders.insert(key.clone());
                 }
                 Work::Settled { order, is_input, .. } => {

@@ -47,7 +47,10 @@ fn concerns(saga: &Saga, order: &Order, doubt: &Doubt) -> bool {
         return false;
     }
     if let Some(order_id) = &doubt.order_id {
-        return *order_id == order.key.order_id;
+        // What an earlier version did not wait for may have been missed: a doubt while it is waited for.
+        let matters =
+            doubt.kind != DoubtKind::Gap || doubt.event.as_ref().is_none_or(|event| waits_for(saga, order, event));
+        return *order_id == order.key.order_id && matters;
     }
     let was_open = order.created_at <= doubt.to && order.life.ended_at.is_none_or(|ended| ended >= doubt.from);
     was_open && doubt.event.as_ref().is_none_or(|event| waits_for(saga, order, event))

@@ -7,7 +7,7 @@
 use crate::saga::definition::{Late, OnFailure, Role, StepIx, Telling};
 use crate::saga::input::Event;
 use crate::saga::journal::{AttributeChange, Kind, attribute_hash};
-use crate::saga::order::{Attribute, Cause, Sighting, Status, StepState, StepStatus, StuckReason};
+use crate::saga::order::{Attribute, Cause, Sighting, Status, StepState, StepStatus, StuckReason, rank};
 use crate::saga::time::Span;
 
 use super::{Machine, Note, ResultOf};
@@ -82,7 +82,7 @@ impl Machine<'_> {
     fn keep_attributes(&mut self, event: &Event) {
         let ranks = event.roles.iter().filter_map(|role| match role {
             Role::Done(step) if self.saga.is_root(*step) => Some(0),
-            Role::Done(step) => Some(rank_of(*step)),
+            Role::Done(step) => Some(rank::of_step(*step)),
             Role::Failed(_)
             | Role::When(_)
             | Role::CompensationDone(_)
@@ -403,16 +403,6 @@ impl Machine<'_> {
         let state = &self.order.steps[step];
         state.expected.is_some_and(|expected| state.parts.len() as u64 >= expected)
     }
-}
-
-/// Where an attribute's value comes from: 0 is a root's event, then the steps in the order of the file.
-fn rank_of(step: StepIx) -> u32 {
-    1 + u32::try_from(step).unwrap_or(u32::MAX - 1)
-}
-
-/// The step an attribute of this rank came from; `None` for a root.
-pub(super) fn source_of(rank: u32) -> Option<StepIx> {
-    rank.checked_sub(1).map(|step| step as StepIx)
 }
 
 pub(super) fn lost_against(winner: &str) -> String {

@@ -7,7 +7,7 @@
 //!            ┌ events.rs        rules 1, 2, 4, 13   what an event means to each step it names
 //!   input ───┼ deadlines.rs     rules 6, 10         what happens when something is overdue
 //!            ├ confirmation.rs  rules 10, 12        the broker's word on what was asked
-//!            └ actions.rs       rule 15             what a person asks
+//!            └ actions.rs       rule 15             what a person asks; migrating.rs: to go on under another version
 //!                  │
 //!                  ▼
 //!            opening.rs         rule 3              steps that can open now, and the end of the order
@@ -29,6 +29,7 @@ mod confirmation;
 mod deadlines;
 mod doubt;
 mod events;
+mod migrating;
 mod opening;
 mod tellings;
 mod turning;
@@ -40,11 +41,12 @@ use serde_json::Value;
 use super::batch::Sealed;
 use super::definition::{Saga, StepIx, Telling};
 use super::input::{Event, Input, Misfit};
-use super::journal::{AttributeChange, Began, Entry, EntryBody, Kind, LifeChange, StepChange, chain};
+use super::journal::{AttributeChange, Began, Entry, EntryBody, Kind, LifeChange, Migrated, StepChange, chain};
 use super::order::{Circumstances, Life, Need, Order, Status, StepState, StepStatus, StuckReason, TurnPhase, Unproven};
 use super::outgoing::{Content, Outgoing, derived_id};
 
 pub use doubt::unproven;
+pub use migrating::{Migrating, migrate, reads_alike};
 pub use opening::{expected_steps, opener};
 
 /// Stored events of one order by journal sequence, as expressions see them: `{"body": …, "headers": …}`.
@@ -120,6 +122,8 @@ struct Machine<'a> {
     withdrawn: bool,
     attributes_changed: bool,
     turned_by_timeout: bool,
+    /// The order was moved to another version, which the next entry says.
+    migrated: Option<Migrated>,
     /// The event being applied was read within a second of its publishing.
     live: bool,
 }
@@ -173,6 +177,7 @@ impl<'a> Machine<'a> {
             withdrawn: false,
             attributes_changed: false,
             turned_by_timeout: false,
+            migrated: None,
             live: false,
         }
     }
@@ -292,6 +297,7 @@ impl<'a> Machine<'a> {
             payload_hash: note.event.map(|event| super::journal::hex(&event.payload.salted_hash())),
             identity: note.event.and_then(|event| event.identity).map(|identity| super::journal::hex(&identity)),
             began,
+            migrated: self.migrated.take(),
             steps,
             life,
             attributes: std::mem::take(&mut self.attributes),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::saga::cloudevent;
 use crate::saga::definition::{StepIx, Telling};
 use crate::saga::expression::Scope;
-use crate::saga::order::StepStatus;
+use crate::saga::order::{StepStatus, rank};
 use crate::saga::outgoing::{Content, derived_id};
 
 use super::Machine;
@@ -107,7 +107,7 @@ impl Machine<'_> {
                 .order
                 .attributes
                 .iter()
-                .filter(|(_, it)| super::events::source_of(it.rank).is_none_or(visible))
+                .filter(|(_, it)| rank::step(it.rank).is_none_or(visible))
                 .map(|(name, it)| (name.clone(), it.value.clone()))
                 .collect::<Map<_, _>>()
                 .into(),

@@ -35,6 +35,32 @@ pub async fn definitions_are_stored_once_and_count_their_open_orders(bed: Bed) {
     assert_eq!(store.modes().await.unwrap(), BTreeMap::from([("order".to_owned(), Mode::Observe)]));
 }
 
+pub async fn of_versions_applied_at_once_the_highest_opens_orders(bed: Bed) {
+    for round in 0..20 {
+        let saga = format!("saga-{round}");
+        let version = |version: u32| NewDefinition { saga: saga.clone(), ..definition(version, 1, "one", Mode::Act) };
+        bed.store.save_definition(version(1)).await.unwrap();
+        let (other, low, high) = (bed.another().await, version(2), version(3));
+        let (low, high) = tokio::join!(bed.store.save_definition(low), other.save_definition(high));
+        assert!(low.is_ok() && high.is_ok());
+        let stored = bed.store.definitions().await.unwrap();
+        let last = stored.iter().filter(|row| row.saga == saga).max_by_key(|row| row.applied_at).unwrap();
+        assert_eq!(last.version, 3);
+        bed.store.save_definition(version(2)).await.unwrap();
+        assert_eq!(bed.store.definitions().await.unwrap(), stored, "a lower version changes nothing");
+        // Going back is a command.
+        bed.store.apply_version(saga.clone(), 1, "ada".to_owned(), "3 is broken".to_owned()).await.unwrap();
+        let stored = bed.store.definitions().await.unwrap();
+        let last = stored.iter().filter(|row| row.saga == saga).max_by_key(|row| row.applied_at).unwrap();
+        assert_eq!(last.version, 1);
+    }
+    let unknown = bed.store.apply_version("saga-0".to_owned(), 9, "ada".to_owned(), "why".to_owned()).await;
+    assert!(matches!(unknown, Err(StoreError::Refused(_))));
+    let log =
+        bed.lines("SELECT what || ' ' || detail || ' ' || actor || ' ' || reason AS line FROM saga_log", "line").await;
+    assert_eq!((log.len(), log[0].as_str()), (20, "version 1 ada 3 is broken"));
+}
+
 pub async fn modes_are_set_first_by_a_definition_and_then_by_people(bed: Bed) {
     let store = &*bed.store;
     store.save_definition(definition(1, 1, "one", Mode::Observe)).await.unwrap();
@@ -72,6 +98,7 @@ pub async fn bindings_keep_their_last_moments(bed: Bed) {
         absent_at: absent_at.map(Moment),
         bound_at: bound_at.map(Moment),
         problem: problem.map(str::to_owned),
+        keys: bound.then(|| vec!["#".to_owned(), String::new()]),
     };
     let save = async |row| bed.store.save_binding("default".to_owned(), row).await.unwrap();
     save(look(false, Some(10), None, Some("404"))).await;
@@ -80,6 +107,8 @@ pub async fn bindings_keep_their_last_moments(bed: Bed) {
     let found = bed.store.bindings("default".to_owned()).await.unwrap();
     assert_eq!(found, [look(true, Some(10), Some(20), None)]);
     assert!(bed.store.bindings("other".to_owned()).await.unwrap().is_empty());
+    bed.store.forget_binding("default".to_owned(), "stock".to_owned()).await.unwrap();
+    assert!(bed.store.bindings("default".to_owned()).await.unwrap().is_empty());
 }
 
 pub async fn migrations_go_down_and_up_again(bed: Bed) {
@@ -93,8 +122,8 @@ pub async fn migrations_go_down_and_up_again(bed: Bed) {
     bed.store.close().await;
     down().await.unwrap();
     assert!(bed.raw("SELECT 1 FROM orders").await.is_err(), "the tables are gone");
-    assert_eq!(store::migrate(&bed.url).await.unwrap(), 1);
-    assert_eq!(store::migrate(&bed.url).await.unwrap(), 1, "twice is once");
+    assert_eq!(store::migrate(&bed.url).await.unwrap(), 3);
+    assert_eq!(store::migrate(&bed.url).await.unwrap(), 3, "twice is once");
     begin_one(&*bed.another().await, key("a"), |_, _| {}).await;
 }
 

@@ -1,2 +1,2 @@
 -- The watched exchanges of a tap. By primary key.
-SELECT exchange, bound, absent_at, bound_at, problem FROM bindings WHERE tap = $1 ORDER BY exchange
+SELECT exchange, bound, absent_at, bound_at, problem, keys FROM bindings WHERE tap = $1 ORDER BY exchange

@@ -1,5 +1,5 @@
 -- What a look at an exchange found; the last moments stay. By primary key.
-INSERT INTO bindings (tap, exchange, bound, absent_at, bound_at, problem) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO bindings (tap, exchange, bound, absent_at, bound_at, problem, keys) VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (tap, exchange) DO UPDATE
-SET bound = excluded.bound, problem = excluded.problem,
+SET bound = excluded.bound, problem = excluded.problem, keys = excluded.keys,
     absent_at = greatest(bindings.absent_at, excluded.absent_at), bound_at = greatest(bindings.bound_at, excluded.bound_at)

@@ -1,0 +1,3 @@
+ALTER TABLE bindings DROP COLUMN keys;
+ALTER TABLE definitions DROP COLUMN applied_at;
+ALTER TABLE orders DROP COLUMN earlier;
