@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::bus::http::HttpDoor;
 use crate::bus::{BusError, Delivery, Tap};
 use crate::http::state::{ActError, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError};
+use crate::saga::brake::Brake;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
 use crate::saga::time::Moment;
@@ -107,6 +108,12 @@ impl Desk for RunningDesk {
         Box::pin(async move { joined(task.await)? })
     }
 
+    fn reset_brake(&self, saga: String, actor: String, reason: String) -> BoxFuture<'_, Result<Brake, StoreError>> {
+        let store = Arc::clone(&self.escrow.store);
+        let task = tokio::spawn(async move { store.reset_brake(saga, actor, reason).await });
+        Box::pin(async move { joined(task.await)? })
+    }
+
     fn submit(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Result<(), SubmitError>> {
         Box::pin(async move {
             self.door.submit(deliveries).await.map_err(|error| match error {
@@ -144,8 +151,6 @@ impl Desk for RunningDesk {
             .newest_all()
             .map(|saga| (saga.name.clone(), self.saga_report(&saga.name, known.as_deref())))
             .collect();
-        let braked = catalog.newest_all().filter(|saga| self.escrow.is_braked(&saga.name));
-        let problems = braked.map(|saga| format!("the brake of saga {} holds orders back", saga.name)).collect();
         let bus = self.tap.as_ref().map(|tap| {
             let health = tap.health();
             let blocked = health.blocked.then(|| "the broker holds back what is published (an alarm)".to_owned());
@@ -158,7 +163,7 @@ impl Desk for RunningDesk {
                 problem: health.problem.or(blocked),
             }
         });
-        StatusReport { name: self.name.clone(), started_at: self.started_at, bus, sagas, problems }
+        StatusReport { name: self.name.clone(), started_at: self.started_at, bus, sagas, problems: Vec::new() }
     }
 
     fn nudges(&self) -> watch::Receiver<u64> {

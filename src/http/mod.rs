@@ -8,6 +8,7 @@
 //! [`problem::Problem`]. The document at `/openapi.json` is made of the same functions that answer.
 
 pub mod audit;
+mod brakes;
 mod caller;
 mod docs;
 mod events;
@@ -73,6 +74,7 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(sagas::get_saga))
         .routes(routes!(sagas::get_saga_stats))
         .routes(routes!(sagas::set_saga_mode))
+        .routes(routes!(brakes::reset_saga_brake))
         .routes(routes!(incidents::list_incidents))
         .routes(routes!(journal::list_journal))
         .routes(routes!(status::get_status))

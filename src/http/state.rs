@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Delivery;
+use crate::saga::brake::Brake;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
 pub use crate::saga::input::Ask;
@@ -43,6 +44,9 @@ pub trait Desk: Send + Sync {
         actor: String,
         reason: String,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Takes the brake of a saga off; gives it as it was.
+    fn reset_brake(&self, saga: String, actor: String, reason: String) -> BoxFuture<'_, Result<Brake, StoreError>>;
 
     /// Takes events; resolves when their effect is committed, all together or not at all.
     fn submit(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Result<(), SubmitError>>;

@@ -9,15 +9,8 @@ use super::{BindingRow, DefinitionRow, NewDefinition, StoreError, TapRow};
 use crate::saga::definition::Mode;
 use crate::saga::time::Span;
 
-/// What to change about a saga's mode.
-pub struct ModeChange {
-    pub saga: String,
-    pub mode: Mode,
-    pub actor: String,
-    pub reason: String,
-}
-
-fn mode_word(mode: Mode) -> &'static str {
+/// The word of a mode, as it is stored.
+pub fn mode_word(mode: Mode) -> &'static str {
     match mode {
         Mode::Act => "act",
         Mode::Observe => "observe",
@@ -62,14 +55,10 @@ pub async fn definitions(session: &mut dyn Session) -> Result<Vec<DefinitionRow>
     session.fetch(sql!("definitions"), Vec::new()).await?.iter().map(read).collect()
 }
 
-/// See [`super::Store::set_mode`].
-pub async fn set_mode(session: &mut dyn Session, change: &ModeChange) -> Result<(), Failure> {
-    let (saga, mode) = (Bind::Text(change.saga.clone()), Bind::Text(mode_word(change.mode).to_owned()));
-    session.execute(sql!("set_mode"), vec![saga.clone(), mode.clone(), Bind::Now]).await?;
-    let (actor, reason) = (Bind::Text(change.actor.clone()), Bind::Text(change.reason.clone()));
-    session
-        .execute(sql!("log_saga"), vec![saga, Bind::Text("mode".to_owned()), mode, actor, reason, Bind::Now])
-        .await?;
+/// Stores the mode of a saga; the caller holds the saga's state.
+pub async fn save_mode(session: &mut dyn Session, saga: &str, mode: Mode) -> Result<(), Failure> {
+    let binds = vec![Bind::Text(saga.to_owned()), Bind::Text(mode_word(mode).to_owned()), Bind::Now];
+    session.execute(sql!("set_mode"), binds).await?;
     Ok(())
 }
 

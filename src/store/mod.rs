@@ -25,6 +25,7 @@ pub mod postgres;
 mod quarantine;
 mod rows;
 mod run;
+mod saga_states;
 mod save;
 mod session;
 mod sql_store;
@@ -41,6 +42,7 @@ use uuid::Uuid;
 
 pub use crate::saga::batch::StoredPayload;
 use crate::saga::batch::{Changes, Loaded, Lookup};
+use crate::saga::brake::{Brake, SagaState};
 use crate::saga::definition::Mode;
 use crate::saga::journal::{Broken, Kind};
 use crate::saga::order::{Doubt, Order, OrderKey, Status, StuckReason};
@@ -146,7 +148,7 @@ pub trait Store: Query {
     /// Stores a definition version with its mode if it is the saga's first.
     fn save_definition(&self, definition: NewDefinition) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Changes the mode of a saga; journaled with actor and reason in the saga's log.
+    /// Changes the mode of a saga; journaled with actor and reason in the saga's own trail.
     fn set_mode(
         &self,
         saga: String,
@@ -154,6 +156,10 @@ pub trait Store: Query {
         actor: String,
         reason: String,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Takes the brake of a saga off: it is not latched and counts from nothing. Journaled as a change of mode is. Gives the brake
+    /// as it was.
+    fn reset_brake(&self, saga: String, actor: String, reason: String) -> BoxFuture<'_, Result<Brake, StoreError>>;
 
     /// Reads or creates the row of a tap or of HTTP ingest.
     fn tap(&self, name: String) -> BoxFuture<'_, Result<TapRow, StoreError>>;
@@ -224,6 +230,9 @@ pub trait Query: Send + Sync {
 
     /// The mode of each saga.
     fn modes(&self) -> BoxFuture<'_, Result<BTreeMap<String, Mode>, StoreError>>;
+
+    /// What is shared about each saga that has something: its brake, and where its own trail ends.
+    fn saga_states(&self) -> BoxFuture<'_, Result<BTreeMap<String, SagaState>, StoreError>>;
 
     /// What is in quarantine, newest first.
     fn quarantine(

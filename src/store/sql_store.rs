@@ -6,16 +6,18 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-use super::catalog::{self, ModeChange};
+use super::catalog;
 use super::run::SqlStore;
+use super::saga_states::{Change, What};
 use super::session::Access;
 use super::{
     Backlog, BindingRow, Claimed, Committed, Decide, DefinitionRow, JournalFilter, JournalRow, Listed, NewDefinition,
     OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError,
     StoredPayload, StuckGroup, TapRow,
 };
-use super::{apply, housekeeping, orders, outbox, quarantine, save, trail};
+use super::{apply, housekeeping, orders, outbox, quarantine, saga_states, save, trail};
 use crate::saga::batch::{Lookup, NewDoubt};
+use crate::saga::brake::{Brake, SagaState};
 use crate::saga::definition::Mode;
 use crate::saga::journal::Broken;
 use crate::saga::order::{Doubt, Order, OrderKey};
@@ -50,8 +52,15 @@ impl Store for SqlStore {
     }
 
     fn set_mode(&self, saga: String, mode: Mode, actor: String, reason: String) -> Answer<'_, ()> {
-        let change = ModeChange { saga, mode, actor, reason };
-        self.run(Access::Write, change, |session, it| Box::pin(catalog::set_mode(session, it)))
+        let change = Change { saga, what: What::Mode(mode), actor, reason };
+        self.run(Access::Write, change, |session, it| {
+            Box::pin(async move { saga_states::change(session, it).await.map(drop) })
+        })
+    }
+
+    fn reset_brake(&self, saga: String, actor: String, reason: String) -> Answer<'_, Brake> {
+        let change = Change { saga, what: What::BrakeReset, actor, reason };
+        self.run(Access::Write, change, |session, it| Box::pin(saga_states::change(session, it)))
     }
 
     fn tap(&self, name: String) -> Answer<'_, TapRow> {
@@ -158,6 +167,10 @@ impl Query for SqlStore {
 
     fn modes(&self) -> Answer<'_, BTreeMap<String, Mode>> {
         self.run(Access::Read, (), |session, ()| Box::pin(catalog::modes(session)))
+    }
+
+    fn saga_states(&self) -> Answer<'_, BTreeMap<String, SagaState>> {
+        self.run(Access::Read, (), |session, ()| Box::pin(saga_states::all(session)))
     }
 
     fn quarantine(&self, filter: QuarantineFilter, page: Page) -> Answer<'_, Listed<QuarantineRow>> {

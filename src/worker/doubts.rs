@@ -47,7 +47,7 @@ impl Worker for Doubts {
                 let held = listed.items.into_iter().filter(is_held_back);
                 let work: Vec<Work> = held.map(|order| Work::Reconsider(order.key)).collect();
                 if !work.is_empty() {
-                    self.escrow.commit_each(work, store.now().await?).await?;
+                    self.escrow.commit_each(work).await?;
                 }
                 match listed.next_cursor {
                     Some(cursor) => page.cursor = Some(cursor),

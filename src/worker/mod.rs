@@ -11,7 +11,6 @@
 //! holds, so any of them may run in every replica, and losing a nudge costs latency only.
 
 pub mod applying;
-pub mod brake;
 pub mod commands;
 pub mod deadlines;
 pub mod definitions;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use escrow::saga::batch::{Lookup, NewDoubt};
+use escrow::saga::brake::{Brake, SagaState};
 use escrow::saga::definition::Mode;
 use escrow::saga::journal::Broken;
 use escrow::saga::order::{Doubt, Order, OrderKey};
@@ -90,6 +91,7 @@ impl Store for Faulty {
         release_outbox(keys: Vec<Uuid>, after: Span) -> ();
         save_definition(definition: NewDefinition) -> ();
         set_mode(saga: String, mode: Mode, actor: String, reason: String) -> ();
+        reset_brake(saga: String, actor: String, reason: String) -> Brake;
         tap(name: String) -> TapRow;
         save_binding(tap: String, binding: BindingRow) -> ();
         accepting(name: String, pause: Span) -> TapRow;
@@ -116,6 +118,7 @@ impl Query for Faulty {
         keys_after(after: Option<OrderKey>, limit: usize) -> Vec<OrderKey>;
         definitions() -> Vec<DefinitionRow>;
         modes() -> BTreeMap<String, Mode>;
+        saga_states() -> BTreeMap<String, SagaState>;
         quarantine(filter: QuarantineFilter, page: Page) -> Listed<QuarantineRow>;
         quarantined(id: i64) -> Option<QuarantineRow>;
         doubts(limit: usize) -> Vec<Doubt>;

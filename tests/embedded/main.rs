@@ -4,6 +4,7 @@
 
 mod acting;
 mod bed;
+mod brake;
 mod doubt;
 mod faulty;
 mod http;

@@ -1,6 +1,7 @@
 //! What a store promises, as one list of facts held by both.
 
 mod apply;
+mod brake;
 mod catalog;
 mod crash;
 mod given;
@@ -111,6 +112,10 @@ contract! {
         text_with_nul_is_refused_and_kept_in_quarantine
         an_answered_command_is_remembered
         a_tap_remembers_its_last_batch_and_never_goes_back;
+    brake:
+        turned_orders_are_counted_by_one_batch_at_a_time
+        a_batch_that_turns_nothing_back_does_not_wait_for_the_brake
+        what_is_changed_about_a_saga_is_a_trail_of_its_own;
     catalog:
         definitions_are_stored_once_and_count_their_open_orders
         modes_are_set_first_by_a_definition_and_then_by_people

@@ -19,6 +19,7 @@ use crate::http::router;
 use crate::http::state::{
     ActError, ApiState, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError,
 };
+use crate::saga::brake::{Brake, SagaState};
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
 use crate::saga::journal::Broken;
@@ -40,6 +41,7 @@ pub struct FakeStore {
     pub stats: Vec<StepStats>,
     pub doubts: Vec<Doubt>,
     pub modes: BTreeMap<String, Mode>,
+    pub states: BTreeMap<String, SagaState>,
     /// The database is away.
     pub is_away: bool,
     pub asked: Mutex<Vec<OrderFilter>>,
@@ -143,6 +145,10 @@ impl Query for FakeStore {
         self.answer(|| self.modes.clone())
     }
 
+    fn saga_states(&self) -> BoxFuture<'_, Result<BTreeMap<String, SagaState>, StoreError>> {
+        self.answer(|| self.states.clone())
+    }
+
     fn quarantine(
         &self,
         filter: QuarantineFilter,
@@ -183,6 +189,7 @@ pub struct FakeDesk {
     pub catalog: Arc<Catalog>,
     pub asks: Mutex<Vec<Ask>>,
     pub modes: Mutex<Vec<(String, Mode, String, String)>>,
+    pub resets: Mutex<Vec<(String, String, String)>>,
     pub submitted: Mutex<Vec<Delivery>>,
     pub nudges: watch::Sender<u64>,
     pub bus: Option<BusReport>,
@@ -194,6 +201,7 @@ impl Default for FakeDesk {
             catalog: Arc::new([Arc::new(saga())].into_iter().collect()),
             asks: Mutex::default(),
             modes: Mutex::default(),
+            resets: Mutex::default(),
             submitted: Mutex::default(),
             nudges: watch::channel(0).0,
             bus: None,
@@ -227,6 +235,11 @@ impl Desk for FakeDesk {
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         self.modes.lock().unwrap().push((saga, mode, actor, reason));
         Box::pin(async { Ok(()) })
+    }
+
+    fn reset_brake(&self, saga: String, actor: String, reason: String) -> BoxFuture<'_, Result<Brake, StoreError>> {
+        self.resets.lock().unwrap().push((saga, actor, reason));
+        Box::pin(async { Ok(Brake { turned: Vec::new(), latched_at: Some(ago(60)) }) })
     }
 
     fn submit(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Result<(), SubmitError>> {

@@ -63,6 +63,8 @@ pub struct Outcome {
     pub attributes_changed: bool,
     /// The order turned back by timeout: what the brake counts (rule 14).
     pub turned_by_timeout: bool,
+    /// The brake held the order: what latches it.
+    pub held: bool,
     pub result: ResultOf,
 }
 
@@ -120,6 +122,7 @@ struct Machine<'a> {
     withdrawn: bool,
     attributes_changed: bool,
     turned_by_timeout: bool,
+    held: bool,
     /// The event being applied was read within a second of its publishing.
     live: bool,
 }
@@ -173,6 +176,7 @@ impl<'a> Machine<'a> {
             withdrawn: false,
             attributes_changed: false,
             turned_by_timeout: false,
+            held: false,
             live: false,
         }
     }
@@ -185,6 +189,7 @@ impl<'a> Machine<'a> {
             withdrawn: self.withdrawn,
             attributes_changed: self.attributes_changed,
             turned_by_timeout: self.turned_by_timeout,
+            held: self.held,
             result,
         }
     }
