@@ -31,7 +31,7 @@ CREATE INDEX bulk_actions_ended ON bulk_actions (ended_at) WHERE ended_at IS NOT
 
 -- The orders of a bulk action, as its filter named them when it began.
 CREATE TABLE bulk_orders (
-    id       uuid NOT NULL REFERENCES bulk_actions (id) ON DELETE CASCADE,
+    id       uuid NOT NULL,
     place    bigint NOT NULL,
     saga     text COLLATE "C" NOT NULL,
     order_id text COLLATE "C" NOT NULL,

@@ -31,7 +31,7 @@ CREATE INDEX bulk_actions_ended ON bulk_actions (ended_at) WHERE ended_at IS NOT
 
 -- The orders of a bulk action, as its filter named them when it began.
 CREATE TABLE bulk_orders (
-    id       text NOT NULL REFERENCES bulk_actions (id) ON DELETE CASCADE,
+    id       text NOT NULL,
     place    integer NOT NULL,
     saga     text NOT NULL,
     order_id text NOT NULL,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::bus::http::HttpDoor;
 use crate::bus::{BusError, Delivery, Tap};
@@ -13,7 +14,7 @@ use crate::saga::brake::Brake;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
 use crate::saga::time::Moment;
-use crate::store::StoreError;
+use crate::store::{Bulk, BulkAsk, StoreError};
 use crate::worker::Escrow;
 use crate::worker::commands::{CommandError, Commands};
 use crate::worker::sight::View;
@@ -94,6 +95,22 @@ impl Desk for RunningDesk {
                 CommandError::Store(error) => ActError::Store(error),
             })
         })
+    }
+
+    fn begin_bulk(&self, id: Uuid, ask: BulkAsk) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>> {
+        let escrow = Arc::clone(&self.escrow);
+        let task = tokio::spawn(async move {
+            let begun = escrow.store.begin_bulk(id, ask).await;
+            escrow.nudges.bulk.notify_one();
+            begun
+        });
+        Box::pin(async move { joined(task.await)? })
+    }
+
+    fn stop_bulk(&self, id: Uuid, actor: String, reason: String) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>> {
+        let store = Arc::clone(&self.escrow.store);
+        let task = tokio::spawn(async move { store.stop_bulk(id, actor, reason).await });
+        Box::pin(async move { joined(task.await)? })
     }
 
     fn set_mode(

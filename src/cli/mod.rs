@@ -17,6 +17,7 @@ mod check;
 mod client;
 mod failure;
 mod lists;
+mod many;
 mod order;
 mod output;
 mod peek;

@@ -14,6 +14,7 @@
 //! cancel it half-way (a cancelled `begin` poisons a pooled connection of the pinned sqlx).
 
 mod apply;
+mod bulk;
 mod catalog;
 mod cursor;
 mod housekeeping;
@@ -49,6 +50,7 @@ use crate::saga::order::{Doubt, Order, OrderKey, Status, StuckReason};
 use crate::saga::outgoing::Outgoing;
 use crate::saga::time::{Moment, Span};
 
+pub use bulk::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, BulkTask, BulkTurn, ORDERS_MAX as BULK_ORDERS_MAX};
 pub use run::SqlStore;
 
 /// Migrates the database at `url` and opens it: `postgres://…`, `sqlite://escrow.db`, or `sqlite::memory:`.
@@ -176,7 +178,26 @@ pub trait Store: Query {
     /// Lets one replica at a time run a named piece of housekeeping: `true` if this call got it for `lease`.
     fn lease(&self, name: String, owner: Uuid, lease: Span) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// Forgets outbox rows settled, doubts resolved, and idempotency keys made before `before`, and watermarks that have not moved
+    /// Begins an action on the orders its filter names at this moment; one with this id that is there already is given as it is.
+    /// `None` when they are more than [`BULK_ORDERS_MAX`].
+    fn begin_bulk(&self, id: Uuid, ask: BulkAsk) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>>;
+
+    /// The next order of an action that is due, with the action leased: no one else is given an order of it meanwhile.
+    fn claim_bulk(&self, owner: Uuid, lease: Span) -> BoxFuture<'_, Result<BulkTurn, StoreError>>;
+
+    /// Writes down what became of an order, the first time; the next of its action is due `every` after this one was.
+    fn settle_bulk(
+        &self,
+        id: Uuid,
+        place: u64,
+        outcome: BulkOutcome,
+        every: Span,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Stops an action if it is running, and gives it as it is then.
+    fn stop_bulk(&self, id: Uuid, actor: String, reason: String) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>>;
+
+    /// Forgets outbox rows settled, doubts resolved, bulk actions ended, and idempotency keys made before `before`, and watermarks that have not moved
     /// for three months more. Returns how many rows went.
     fn purge(&self, before: Moment) -> BoxFuture<'_, Result<u64, StoreError>>;
 
@@ -254,6 +275,17 @@ pub trait Query: Send + Sync {
     /// made by [`Store::refresh_stats`].
     fn stats(&self, saga: String, window: Option<Span>) -> BoxFuture<'_, Result<Vec<StepStats>, StoreError>>;
 
+    /// A bulk action and how far it is.
+    fn bulk(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>>;
+
+    /// The orders of a bulk action in their sequence; all, or those with this outcome.
+    fn bulk_orders(
+        &self,
+        id: Uuid,
+        outcome: Option<String>,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Listed<BulkOrder>, StoreError>>;
+
     /// How much waits in the outbox and since when.
     fn outbox_backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreError>>;
 }
@@ -318,7 +350,7 @@ pub struct BindingRow {
 }
 
 /// Which orders.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct OrderFilter {
     pub order_id: Option<String>,
     pub sagas: Vec<String>,

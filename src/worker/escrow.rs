@@ -40,6 +40,8 @@ pub struct Nudges {
     pub watermark: Notify,
     /// A doubt went.
     pub doubts: Notify,
+    /// An action on many orders began.
+    pub bulk: Notify,
     /// A deadline was armed that is earlier than what the pulse sleeps for.
     pub armed: Notify,
     /// The moment the pulse sleeps for, in microseconds.
@@ -57,6 +59,7 @@ impl Escrow {
             nudges: Nudges {
                 outbox: Notify::new(),
                 doubts: Notify::new(),
+                bulk: Notify::new(),
                 watermark: Notify::new(),
                 armed: Notify::new(),
                 sleeping_for: AtomicI64::new(i64::MAX),

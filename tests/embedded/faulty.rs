@@ -11,9 +11,9 @@ use escrow::saga::journal::Broken;
 use escrow::saga::order::{Doubt, Order, OrderKey};
 use escrow::saga::time::{Moment, Span};
 use escrow::store::{
-    Backlog, BindingRow, Claimed, Committed, Decide, DefinitionRow, JournalFilter, JournalRow, Listed, NewDefinition,
-    OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError,
-    StoredPayload, StuckGroup, TapRow,
+    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Decide, DefinitionRow,
+    JournalFilter, JournalRow, Listed, NewDefinition, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query,
+    StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, TapRow,
 };
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
@@ -97,6 +97,10 @@ impl Store for Faulty {
         accepting(name: String, pause: Span) -> TapRow;
         record_doubts(doubts: Vec<NewDoubt>) -> ();
         lease(name: String, owner: Uuid, lease: Span) -> bool;
+        begin_bulk(id: Uuid, ask: BulkAsk) -> Option<Bulk>;
+        claim_bulk(owner: Uuid, lease: Span) -> BulkTurn;
+        settle_bulk(id: Uuid, place: u64, outcome: BulkOutcome, every: Span) -> ();
+        stop_bulk(id: Uuid, actor: String, reason: String) -> Option<Bulk>;
         purge(before: Moment) -> u64;
         refresh_stats(since: Moment) -> ();
     }
@@ -124,6 +128,8 @@ impl Query for Faulty {
         doubts(limit: usize) -> Vec<Doubt>;
         bindings(tap: String) -> Vec<BindingRow>;
         stats(saga: String, window: Option<Span>) -> Vec<StepStats>;
+        bulk(id: Uuid) -> Option<Bulk>;
+        bulk_orders(id: Uuid, outcome: Option<String>, page: Page) -> Listed<BulkOrder>;
         outbox_backlog() -> Backlog;
     }
 }

@@ -5,9 +5,11 @@
 mod acting;
 mod bed;
 mod brake;
+mod bulk;
 mod doubt;
 mod faulty;
 mod http;
+mod observe;
 mod outages;
 mod replicas;
 mod versions;

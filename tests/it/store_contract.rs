@@ -2,6 +2,7 @@
 
 mod apply;
 mod brake;
+mod bulk;
 mod catalog;
 mod crash;
 mod given;
@@ -116,6 +117,10 @@ contract! {
         turned_orders_are_counted_by_one_batch_at_a_time
         a_batch_that_turns_nothing_back_does_not_wait_for_the_brake
         what_is_changed_about_a_saga_is_a_trail_of_its_own;
+    bulk:
+        a_filter_names_the_orders_of_one_moment
+        one_replica_at_a_time_carries_an_action_on
+        a_person_stops_an_action_and_what_ended_is_forgotten;
     catalog:
         definitions_are_stored_once_and_count_their_open_orders
         modes_are_set_first_by_a_definition_and_then_by_people

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+use uuid::Uuid;
 
 pub use super::fixtures::*;
 use crate::bus::Delivery;
@@ -26,8 +27,9 @@ use crate::saga::journal::Broken;
 use crate::saga::order::{Doubt, Order, OrderKey, Status};
 use crate::saga::time::Moment;
 use crate::store::{
-    Backlog, BindingRow, DefinitionRow, JournalFilter, JournalRow, Listed, OrderFilter, Page, QuarantineFilter,
-    QuarantineRow, Query, StatusCount, StepStats, StoreError, StoredPayload, StuckGroup,
+    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkState, DefinitionRow, JournalFilter, JournalRow, Listed,
+    OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, StoreError, StoredPayload,
+    StuckGroup,
 };
 use crate::telemetry::Metrics;
 
@@ -42,6 +44,8 @@ pub struct FakeStore {
     pub doubts: Vec<Doubt>,
     pub modes: BTreeMap<String, Mode>,
     pub states: BTreeMap<String, SagaState>,
+    pub bulks: Vec<Bulk>,
+    pub bulk_orders: Vec<BulkOrder>,
     /// The database is away.
     pub is_away: bool,
     pub asked: Mutex<Vec<OrderFilter>>,
@@ -179,6 +183,22 @@ impl Query for FakeStore {
         self.answer(|| self.stats.iter().filter(|it| it.saga == saga).cloned().collect())
     }
 
+    fn bulk(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>> {
+        self.answer(|| self.bulks.iter().find(|it| it.id == id).cloned())
+    }
+
+    fn bulk_orders(
+        &self,
+        _id: Uuid,
+        outcome: Option<String>,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Listed<BulkOrder>, StoreError>> {
+        let is_wanted = |it: &&BulkOrder| {
+            outcome.as_deref().is_none_or(|word| it.outcome.as_ref().is_some_and(|outcome| outcome.word() == word))
+        };
+        self.page(self.bulk_orders.iter().filter(is_wanted).cloned().collect(), &page)
+    }
+
     fn outbox_backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreError>> {
         self.answer(|| Backlog { rows: 2, oldest_at: Some(ago(3)) })
     }
@@ -189,6 +209,7 @@ pub struct FakeDesk {
     pub catalog: Arc<Catalog>,
     pub asks: Mutex<Vec<Ask>>,
     pub modes: Mutex<Vec<(String, Mode, String, String)>>,
+    pub bulks: Mutex<Vec<(Uuid, BulkAsk)>>,
     pub resets: Mutex<Vec<(String, String, String)>>,
     pub submitted: Mutex<Vec<Delivery>>,
     pub nudges: watch::Sender<u64>,
@@ -201,6 +222,7 @@ impl Default for FakeDesk {
             catalog: Arc::new([Arc::new(saga())].into_iter().collect()),
             asks: Mutex::default(),
             modes: Mutex::default(),
+            bulks: Mutex::default(),
             resets: Mutex::default(),
             submitted: Mutex::default(),
             nudges: watch::channel(0).0,
@@ -224,6 +246,23 @@ impl Desk for FakeDesk {
         };
         self.asks.lock().unwrap().push(ask);
         Box::pin(async move { answer })
+    }
+
+    fn begin_bulk(&self, id: Uuid, ask: BulkAsk) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>> {
+        let is_small = ask.filter.order_id.as_deref() != Some("many");
+        self.bulks.lock().unwrap().push((id, ask.clone()));
+        Box::pin(async move { Ok(is_small.then(|| bulk(id, ask))) })
+    }
+
+    fn stop_bulk(&self, id: Uuid, actor: String, reason: String) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>> {
+        let begun = self.bulks.lock().unwrap().iter().find(|it| it.0 == id).cloned();
+        let stopped = begun.map(|(id, ask)| Bulk {
+            state: if ask.step.is_some() { BulkState::Done } else { BulkState::Stopped },
+            stopped_by: Some(actor),
+            stopped_reason: Some(reason),
+            ..bulk(id, ask)
+        });
+        Box::pin(async move { Ok(stopped) })
     }
 
     fn set_mode(
@@ -284,6 +323,23 @@ impl Desk for FakeDesk {
 
     fn nudges(&self) -> watch::Receiver<u64> {
         self.nudges.subscribe()
+    }
+}
+
+/// An action that has just begun on three orders.
+pub fn bulk(id: Uuid, ask: BulkAsk) -> Bulk {
+    Bulk {
+        id,
+        ask,
+        state: BulkState::Running,
+        total: 3,
+        done: 1,
+        refused: 1,
+        gone: 0,
+        created_at: ago(9),
+        ended_at: None,
+        stopped_by: None,
+        stopped_reason: None,
     }
 }
 

@@ -9,7 +9,7 @@ use escrow::saga::brake::trail_of;
 use escrow::saga::definition::{BrakeLimit, Mode};
 use escrow::saga::journal::{Broken, Kind};
 use escrow::saga::time::Span;
-use escrow::store::{JournalFilter, Page, Store};
+use escrow::store::{JournalFilter, Page};
 
 use super::Bed;
 use super::given::{apply, begin_one, key};
