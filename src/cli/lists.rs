@@ -91,6 +91,7 @@ fn show_reset(answer: &Value) -> String {
     let was = if since.is_empty() { "it did not hold".to_owned() } else { format!("it had held since {since}") };
     let held = match &answer["held"] {
         none if *none == 0 => String::new(),
+        one if *one == 1 => "1 order stays held: `release` or `drop` it\n".to_owned(),
         held => format!("{held} orders stay held: `escrow order release --reason-filter held` or `drop` them\n"),
     };
     format!("the brake of saga {} is off; {was}\n{held}", at(answer, "/saga"))

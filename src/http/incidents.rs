@@ -176,7 +176,7 @@ fn why(catalog: &Catalog, group: &StuckGroup) -> String {
     if group.reason == StuckReason::Held {
         let since = group.first_at;
         return format!(
-            "the brake of saga `{}` holds {orders} since {since}: too many turned back by timeout; find the cause, reset it, and release or drop what is held",
+            "the brake of saga `{}` holds {orders}, since {since}: too many turned back by timeout; find the cause, reset it, and release or drop what is held",
             group.saga
         );
     }
