@@ -82,6 +82,13 @@ async fn a_latched_brake_survives_restarts_until_a_person_resets_it() {
     assert_eq!(its["orders"].as_array().unwrap().len(), 3);
     assert_eq!(its["orders"][0]["stuck"]["incident"], incident["id"]);
 
+    let metrics =
+        async || reqwest::get(format!("http://{}/metrics", running.address)).await.unwrap().text().await.unwrap();
+    bed.until("the metrics say so", async || {
+        metrics().await.contains("escrow_brake_latched{saga=\"order\"} 1").then_some(())
+    })
+    .await;
+
     // Long after, it holds still.
     bed.pass(&running, Span::from_secs(300)).await;
     let later = place(&bed, 10..12).await;

@@ -20,7 +20,7 @@ fn saga(orders: u32) -> String {
 }
 
 /// So many orders, held by the brake.
-async fn held(bed: &Bed, running: &Running, count: u32) -> Vec<String> {
+async fn held(bed: &Bed, running: &Running, count: usize) -> Vec<String> {
     let orders: Vec<String> = (1..=count).map(|it| it.to_string()).collect();
     bed.event("Placed", "0");
     for order in &orders {
@@ -41,7 +41,7 @@ async fn held(bed: &Bed, running: &Running, count: u32) -> Vec<String> {
             all.push(order);
         }
     }
-    assert_eq!(all.len() as u32, count, "all but one");
+    assert_eq!(all.len(), count, "all but one");
     all
 }
 
@@ -96,7 +96,7 @@ async fn what_the_brake_held_is_released_in_bulk_by_two_replicas_once_each() {
     assert_eq!(refunds, 13);
     let result = &bulk["results"][0];
     assert_eq!((&result["outcome"], &result["sequence"]), (&json!("done"), &json!(3)));
-    let trail = call(&one, "GET", &format!("/v1/journal?kind=command&actor=ann"), &Value::Null).await;
+    let trail = call(&one, "GET", "/v1/journal?kind=command&actor=ann", &Value::Null).await;
     assert_eq!(trail["entries"].as_array().unwrap().len(), 12);
     assert_eq!(trail["entries"][0]["reason"], "it is back");
     // The brake is as it was, and none of them counts.

@@ -65,8 +65,8 @@ fn api() -> Api {
     };
     let done = BulkOrder { place: 1, key: key("101"), outcome: Some(BulkOutcome::Done(2)), at: Some(ago(1)) };
     let bulks = vec![bulk(id, ask.clone())];
-    let (groups, quarantine, bulk_orders) = (vec![group], vec![message], vec![done]);
-    let store = FakeStore { groups, quarantine, bulks, bulk_orders, ..FakeStore::default() };
+    let (quarantine, groups, bulk_orders) = (vec![message], vec![group], vec![done]);
+    let store = FakeStore { quarantine, groups, bulks, bulk_orders, ..FakeStore::default() };
     store.orders.lock().unwrap().extend([order("101"), stuck]);
     store.journal.lock().unwrap().push(journal_row(1, "101", 1, "OrderPlaced", 0));
     let bus = BusReport { consuming_connected: true, publishing_connected: true, ..BusReport::default() };

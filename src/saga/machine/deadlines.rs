@@ -48,8 +48,7 @@ impl Machine<'_> {
     fn turn_is_due(&mut self) {
         let Some(turn) = self.order.life.turn.clone() else { return };
         let unproven = self.decide_turn(turn.cause, false);
-        let because = if self.held { format!("{}; held by the brake", turn.reason) } else { turn.reason };
-        let note = Note { unproven, ..Note::named("turning_back").because(because) };
+        let note = Note { unproven, ..Note::named("turning_back").because(turn.reason) };
         self.conclude(Kind::Deadline, note);
     }
 

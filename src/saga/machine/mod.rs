@@ -51,6 +51,7 @@ pub use opening::{expected_steps, opener};
 pub type StoredEvents = BTreeMap<u64, Value>;
 
 /// What followed from one input.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one run")]
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub order: Order,
