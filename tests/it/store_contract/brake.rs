@@ -69,7 +69,7 @@ pub async fn a_batch_that_turns_nothing_back_does_not_wait_for_the_brake(bed: Be
     let holder = tokio::spawn(async move {
         apply(&*other, asks_brake(), move |loaded| {
             holds.lock().unwrap().take().map(|it| it.send(()));
-            tokio::task::block_in_place(|| wait.lock().unwrap().recv_timeout(Duration::from_secs(60))).unwrap();
+            tokio::task::block_in_place(|| wait.lock().unwrap().recv_timeout(Duration::from_mins(1))).unwrap();
             turn_one(loaded)
         })
         .await

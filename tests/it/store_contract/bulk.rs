@@ -67,7 +67,7 @@ pub async fn a_filter_names_the_orders_of_one_moment(bed: Bed) {
     let ids = async |filter: OrderFilter| {
         let bulk = begin(store, filter).await;
         let ids: Vec<String> = orders(store, bulk.id, None).await.into_iter().map(|it| it.key.to_string()).collect();
-        assert_eq!(bulk.total as usize, ids.len());
+        assert_eq!(bulk.total, ids.len() as u64);
         ids.join(" ")
     };
     let all = "order/a order/b order/c";
