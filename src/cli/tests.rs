@@ -19,6 +19,7 @@ use crate::config::{DemoConfig, MigrateConfig, PeekConfig, ServeConfig};
 use crate::http::serve;
 use crate::http::state::ApiState;
 use crate::http::tests::support::{FakeDesk, FakeStore, bulk, journal_row, key, order};
+use crate::saga::brake::{SagaState, trail_of};
 use crate::saga::input::Action;
 use crate::saga::journal::Broken;
 use crate::saga::order::Order;
@@ -377,6 +378,16 @@ async fn a_trail_that_does_not_hold_is_named() {
     assert!(said.text.starts_with("broken: order/2: entry 1 was changed"), "{}", said.text);
     assert!(said.text.ends_with("4 entries of 3 orders hold; 1 trail does not\n"), "{}", said.text);
     assert_eq!(audit::walk(&store, Some("ord")).await.unwrap().orders, 0);
+    // Among orders of other sagas, and with what was changed about the saga itself.
+    let mut other = order("2");
+    other.key.saga = "another".to_owned();
+    store.orders.lock().unwrap().push(other);
+    let store = FakeStore { states: [("order".to_owned(), SagaState::default())].into(), ..store };
+    store.broken.lock().unwrap().insert(trail_of("order"), Broken::Sequence { sequence: 4 });
+    let found = audit::walk(&store, Some("order")).await.unwrap();
+    assert_eq!((found.orders, found.entries, found.broken.len()), (3, 4, 2));
+    assert_eq!(found.broken[0]["why"], "entry 4 is missing or out of order");
+    assert_eq!(audit::walk(&store, None).await.unwrap().orders, 4);
 }
 
 #[test]

@@ -128,8 +128,11 @@ impl Query for FakeStore {
 
     fn keys_after(&self, after: Option<OrderKey>, limit: usize) -> BoxFuture<'_, Result<Vec<OrderKey>, StoreError>> {
         let mut keys: Vec<OrderKey> = self.orders.lock().unwrap().iter().map(|it| it.key.clone()).collect();
-        keys.sort();
-        self.answer(|| keys.into_iter().filter(|key| Some(key) > after.as_ref()).take(limit).collect())
+        // By id and then saga, as the stores do.
+        let place = |key: &OrderKey| (key.order_id.clone(), key.saga.clone());
+        keys.sort_by_key(place);
+        let after = after.as_ref().map(place);
+        self.answer(|| keys.into_iter().filter(|key| Some(place(key)) > after).take(limit).collect())
     }
 
     fn definitions(&self) -> BoxFuture<'_, Result<Vec<DefinitionRow>, StoreError>> {
