@@ -91,6 +91,8 @@ pub struct Metrics {
     pub events: Family<ResultLabel, Counter>,
     /// Up to when everything published is applied, by saga; seconds since 1970.
     pub watermark: Family<SagaLabel, FloatGauge>,
+    /// Whether the brake holds orders, by saga.
+    pub brake_latched: Family<SagaLabel, Gauge>,
     /// Messages waiting in the tap at the last look.
     pub tap_depth: Gauge,
     /// Orders by status.
@@ -135,6 +137,7 @@ impl Metrics {
             registry: Registry::default(),
             events: Family::default(),
             watermark: Family::default(),
+            brake_latched: Family::default(),
             tap_depth: Gauge::default(),
             orders: Family::default(),
             deadlines_fired: Counter::default(),
@@ -169,6 +172,7 @@ impl Metrics {
             "Everything published before this is applied",
             self.watermark.clone(),
         );
+        to.register("escrow_brake_latched", "Whether the brake holds orders", self.brake_latched.clone());
         to.register("escrow_tap_depth", "Messages waiting in the tap", self.tap_depth.clone());
         to.register("escrow_orders", "Orders by status", self.orders.clone());
         to.register("escrow_deadlines_fired", "Deadlines decided", self.deadlines_fired.clone());

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::bus::http::HttpDoor;
 use crate::bus::{BusError, Delivery, Tap};
 use crate::http::state::{ActError, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError};
+use crate::saga::brake::Brake;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
 use crate::saga::migration::{Migration, MigrationAnswer};
 use crate::saga::time::Moment;
-use crate::store::{Listed, OrderFilter, Page, StoreError};
+use crate::store::{Bulk, BulkAsk, Listed, OrderFilter, Page, StoreError};
 use crate::worker::Escrow;
 use crate::worker::commands::{CommandError, Commands};
 use crate::worker::sight::View;
@@ -113,6 +115,22 @@ impl Desk for RunningDesk {
         Box::pin(async move { joined(task.await)?.map_err(act_error) })
     }
 
+    fn begin_bulk(&self, id: Uuid, ask: BulkAsk) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>> {
+        let escrow = Arc::clone(&self.escrow);
+        let task = tokio::spawn(async move {
+            let begun = escrow.store.begin_bulk(id, ask).await;
+            escrow.nudges.bulk.notify_one();
+            begun
+        });
+        Box::pin(async move { joined(task.await)? })
+    }
+
+    fn stop_bulk(&self, id: Uuid, actor: String, reason: String) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>> {
+        let store = Arc::clone(&self.escrow.store);
+        let task = tokio::spawn(async move { store.stop_bulk(id, actor, reason).await });
+        Box::pin(async move { joined(task.await)? })
+    }
+
     fn set_mode(
         &self,
         saga: String,
@@ -122,6 +140,12 @@ impl Desk for RunningDesk {
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         let store = Arc::clone(&self.escrow.store);
         let task = tokio::spawn(async move { store.set_mode(saga, mode, actor, reason).await });
+        Box::pin(async move { joined(task.await)? })
+    }
+
+    fn reset_brake(&self, saga: String, actor: String, reason: String) -> BoxFuture<'_, Result<Brake, StoreError>> {
+        let store = Arc::clone(&self.escrow.store);
+        let task = tokio::spawn(async move { store.reset_brake(saga, actor, reason).await });
         Box::pin(async move { joined(task.await)? })
     }
 
@@ -162,8 +186,6 @@ impl Desk for RunningDesk {
             .newest_all()
             .map(|saga| (saga.name.clone(), self.saga_report(&saga.name, known.as_deref())))
             .collect();
-        let braked = catalog.newest_all().filter(|saga| self.escrow.is_braked(&saga.name));
-        let problems = braked.map(|saga| format!("the brake of saga {} holds orders back", saga.name)).collect();
         let bus = self.tap.as_ref().map(|tap| {
             let health = tap.health();
             let blocked = health.blocked.then(|| "the broker holds back what is published (an alarm)".to_owned());
@@ -176,7 +198,7 @@ impl Desk for RunningDesk {
                 problem: health.problem.or(blocked),
             }
         });
-        StatusReport { name: self.name.clone(), started_at: self.started_at, bus, sagas, problems }
+        StatusReport { name: self.name.clone(), started_at: self.started_at, bus, sagas, problems: Vec::new() }
     }
 
     fn nudges(&self) -> watch::Receiver<u64> {

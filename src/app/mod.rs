@@ -26,6 +26,7 @@ use crate::http::state::ApiState;
 use crate::saga::catalog::Catalog;
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
+use crate::worker::bulk::Bulk;
 use crate::worker::commands::Commands;
 use crate::worker::deadlines::Deadlines;
 use crate::worker::definitions::{self, Definitions};
@@ -123,6 +124,8 @@ pub async fn start(parts: Parts) -> anyhow::Result<Running> {
     let tasks = TaskTracker::new();
 
     start_ingest(&escrow, &watermarks, bus.as_ref(), http_source, body_keep_bytes, &shutdown, &tasks);
+    let commands = Commands::new(Arc::clone(&escrow), body_keep_bytes);
+    tasks.spawn(drive(Box::new(Bulk::new(Arc::clone(&escrow), commands)), shutdown.clone()));
     for worker in workers(&escrow, &watermarks, bus.as_ref()) {
         tasks.spawn(drive(worker, shutdown.clone()));
     }

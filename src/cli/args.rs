@@ -1,5 +1,6 @@
 //! What can be typed. Names and defaults are contract.
 
+mod act;
 mod migrate;
 mod peek;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::act::ActArgs;
 pub use self::migrate::MigrateOrders;
 pub use self::peek::PeekArgs;
 use crate::config::{DemoConfig, MigrateConfig, ServeConfig};
@@ -264,21 +266,16 @@ pub enum OrderCommand {
     Close(ActArgs),
     /// Write into the trail
     Note(ActArgs),
-}
-
-#[derive(Clone, Debug, Args)]
-pub struct ActArgs {
-    #[command(flatten)]
-    pub order: OrderRef,
-    /// The step it is about
-    #[arg(long)]
-    pub step: Option<String>,
-    /// Why; goes into the journal
-    #[arg(long)]
-    pub reason: String,
-    /// Makes a repeated call safe; made up when left out
-    #[arg(long)]
-    pub idempotency_key: Option<String>,
+    /// Show how far an action on many orders is, or stop it
+    Bulk {
+        id: String,
+        /// Stop it after the order in hand
+        #[arg(long, requires = "reason")]
+        stop: bool,
+        /// Why it is stopped
+        #[arg(long, requires = "stop")]
+        reason: Option<String>,
+    },
 }
 
 /// Which part of a list.
@@ -358,6 +355,16 @@ pub enum SagaCommand {
     },
     /// Move open orders to another version
     Migrate(MigrateOrders),
+    /// Show the brake, or take it off
+    Brake {
+        saga: String,
+        /// Take it off: it counts from nothing again. Held orders stay held until they are released or dropped
+        #[arg(long, requires = "reason")]
+        reset: bool,
+        /// Why; goes into the journal
+        #[arg(long, requires = "reset")]
+        reason: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ use super::args::{Format, VerifyArgs};
 use super::failure::{FAILURE, Failure, NOT_FOUND, UNAVAILABLE};
 use super::output::{Output, Said, at, lines, plain, pretty};
 use super::start::Start;
+use crate::saga::brake::trail_of;
 use crate::saga::order::OrderKey;
 use crate::store::{Query, StoreError};
 
@@ -46,6 +47,24 @@ impl Verified {
         }
     }
 
+    /// Verifies one trail: an order's, or that of what was changed about a saga.
+    async fn trail(&mut self, store: &(impl Query + ?Sized), key: &OrderKey) -> Result<(), Failure> {
+        let broken = match store.verify(key.clone()).await {
+            Ok(Ok(entries)) => {
+                self.entries += entries;
+                None
+            }
+            Ok(Err(broken)) => Some(broken.to_string()),
+            Err(StoreError::Corrupt(why)) => Some(why),
+            Err(error) => return Err(unreadable(error)),
+        };
+        if let Some(why) = broken {
+            tracing::warn!(order = %plain(&key.to_string()), why, "a trail does not hold");
+            self.broken.push(json!({"saga": key.saga, "order_id": key.order_id, "why": why}));
+        }
+        Ok(())
+    }
+
     /// The answer: what does not hold, and how much was looked at.
     pub fn say(&self, output: Output) -> Said {
         let all = json!({"orders": self.orders, "entries": self.entries, "broken": self.broken});
@@ -63,31 +82,21 @@ impl Verified {
     }
 }
 
-/// Verifies every order, of one saga or all.
+/// Verifies every order, and what was changed about the sagas themselves; of one saga or all.
 pub async fn walk(store: &(impl Query + ?Sized), saga: Option<&str>) -> Result<Verified, Failure> {
     let mut verified = Verified::default();
-    // Keys come in order, so a saga begins after everything named like it with no id.
-    let mut after = saga.map(|saga| OrderKey { saga: saga.to_owned(), order_id: String::new() });
+    for (name, _) in store.saga_states().await.map_err(unreadable)? {
+        if saga.is_none_or(|saga| saga == name) {
+            verified.trail(store, &trail_of(&name)).await?;
+        }
+    }
+    // Keys come by id first, so those of one saga are anywhere among the others.
+    let mut after: Option<OrderKey> = None;
     loop {
         let keys = store.keys_after(after.clone(), KEYS_AT_ONCE).await.map_err(unreadable)?;
-        for key in &keys {
-            if saga.is_some_and(|saga| saga != key.saga) {
-                return Ok(verified);
-            }
+        for key in keys.iter().filter(|key| saga.is_none_or(|saga| saga == key.saga)) {
             verified.orders += 1;
-            let broken = match store.verify(key.clone()).await {
-                Ok(Ok(entries)) => {
-                    verified.entries += entries;
-                    None
-                }
-                Ok(Err(broken)) => Some(broken.to_string()),
-                Err(StoreError::Corrupt(why)) => Some(why),
-                Err(error) => return Err(unreadable(error)),
-            };
-            if let Some(why) = broken {
-                tracing::warn!(order = %plain(&key.to_string()), why, "a trail does not hold");
-                verified.broken.push(json!({"saga": key.saga, "order_id": key.order_id, "why": why}));
-            }
+            verified.trail(store, key).await?;
         }
         match keys.into_iter().last() {
             Some(last) => after = Some(last),

@@ -66,7 +66,40 @@ pub async fn saga(client: &Client, command: SagaCommand, output: Output) -> Resu
             migrate::version(client, &saga, version, &reason, output).await
         }
         SagaCommand::Migrate(orders) => migrate::migrate(client, &orders, output).await,
+        SagaCommand::Brake { saga, reason: Some(reason), reset: _ } => {
+            let parts = ["v1", "sagas", &saga, "brake", "reset"];
+            let answer = client.ask(Method::POST, &parts, &json!({"reason": reason}), None).await?;
+            Ok(output.one(&answer, show_reset))
+        }
+        SagaCommand::Brake { saga, reason: None, reset: _ } => {
+            let found = client.get(&["v1", "sagas", &saga], &[]).await?;
+            let brake = json!({"saga": found["saga"], "brake": found["brake"]});
+            Ok(output.one(&brake, |it| format!("{}\n", brake_in_words(&it["brake"]))))
+        }
     }
+}
+
+/// The brake in one line.
+pub fn brake_in_words(brake: &Value) -> String {
+    if brake.is_null() {
+        return "none".to_owned();
+    }
+    let counted = format!("{} of {} counted within {}", at(brake, "/counted"), at(brake, "/orders"), at(brake, "/per"));
+    match when(brake, "/latched_at") {
+        since if since.is_empty() => counted,
+        since => format!("holds since {since} ({counted})"),
+    }
+}
+
+fn show_reset(answer: &Value) -> String {
+    let since = when(answer, "/was_latched_at");
+    let was = if since.is_empty() { "it did not hold".to_owned() } else { format!("it had held since {since}") };
+    let held = match &answer["held"] {
+        none if *none == 0 => String::new(),
+        one if *one == 1 => "1 order stays held: `release` or `drop` it\n".to_owned(),
+        held => format!("{held} orders stay held: `escrow order release --reason-filter held` or `drop` them\n"),
+    };
+    format!("the brake of saga {} is off; {was}\n{held}", at(answer, "/saga"))
 }
 
 fn show_saga(saga: &Value, output: Output) -> String {
@@ -78,6 +111,7 @@ fn show_saga(saga: &Value, output: Output) -> String {
         ("saga", at(saga, "/saga")),
         ("mode", at(saga, "/mode")),
         ("sight", format!("{} {}", at(saga, "/sight"), at(saga, "/sight_detail")).trim_end().to_owned()),
+        ("brake", brake_in_words(&saga["brake"])),
         ("versions", versions.join(", ")),
         ("orders", at(saga, "/orders")),
         ("watches", at(saga, "/watch")),

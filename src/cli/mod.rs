@@ -17,6 +17,7 @@ mod check;
 mod client;
 mod failure;
 mod lists;
+mod many;
 mod migrate;
 mod order;
 mod output;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::args::{ActArgs, ListOrders, OrderCommand, OrderRef};
 use super::client::Client;
 use super::failure::Failure;
+use super::many;
 use super::output::{Column, Output, Said, at, card, plain, when};
 
 const LIST: [Column; 6] = [
@@ -61,6 +62,7 @@ pub async fn run(client: &Client, command: OrderCommand, output: Output) -> Resu
         OrderCommand::Drop(args) => act(client, "drop", None, args, output).await,
         OrderCommand::Close(args) => act(client, "close", None, args, output).await,
         OrderCommand::Note(args) => act(client, "note", None, args, output).await,
+        OrderCommand::Bulk { id, reason, stop: _ } => many::bulk(client, &id, reason, output).await,
     }
 }
 
@@ -116,7 +118,14 @@ async fn act(
     args: ActArgs,
     output: Output,
 ) -> Result<Said, Failure> {
-    let (saga, id) = client.resolve(&args.order.order, args.order.saga.as_deref()).await?;
+    let Some(order) = args.order.clone() else {
+        return many::act(client, action, by, args, output).await;
+    };
+    if args.many.is_given() {
+        return Err(Failure::usage("one order is named: filters, rate and dry run are for many")
+            .with_hint("leave out the id, or the filters"));
+    }
+    let (saga, id) = client.resolve(&order, args.saga.as_deref()).await?;
     let key = args.idempotency_key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let mut body = json!({"action": action, "reason": args.reason});
     for (name, value) in [("step", args.step), ("by", by)] {

@@ -88,6 +88,13 @@ impl Output {
         format!("{}\n", table.trim_fmt())
     }
 
+    /// Says on stderr how far something is, to people alone.
+    pub fn progress(self, text: &str) {
+        if self.format == Format::Table {
+            eprintln!("{}", plain(text));
+        }
+    }
+
     /// Says on stderr what went wrong.
     pub fn failure(self, failure: &Failure) {
         match self.format {

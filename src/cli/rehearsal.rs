@@ -153,7 +153,6 @@ impl Stage {
         let plan = Plan {
             catalog: Arc::clone(&self.catalog),
             work,
-            brakes: BTreeMap::new(),
             tap: None,
             token: None,
             idempotency_key: None,

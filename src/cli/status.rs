@@ -5,12 +5,14 @@ use serde_json::Value;
 use super::args::PageArgs;
 use super::client::Client;
 use super::failure::Failure;
+use super::lists::brake_in_words;
 use super::output::{Column, Output, Said, at, card, when};
 
-const SAGAS: [Column; 5] = [
+const SAGAS: [Column; 6] = [
     ("SAGA", |row| at(row, "/saga")),
     ("MODE", |row| at(row, "/mode")),
     ("SIGHT", |row| format!("{} {}", at(row, "/sight"), at(row, "/sight_detail")).trim_end().to_owned()),
+    ("BRAKE", |row| brake(&row["brake"])),
     ("READ UP TO", |row| when(row, "/watermark")),
     ("ORDERS", |row| at(row, "/orders")),
 ];
@@ -64,6 +66,11 @@ fn broker(bus: &Value) -> String {
     let problem = if problem.is_empty() { problem } else { format!("; {problem}") };
     let (reading, publishing) = (word("consuming_connected"), word("publishing_connected"));
     format!("reading {reading}{standby}, publishing {publishing}{depth}{problem}")
+}
+
+/// Said where there is something to say.
+fn brake(brake: &Value) -> String {
+    if brake["latched_at"].is_null() { at(brake, "/counted") } else { brake_in_words(brake) }
 }
 
 fn outbox(outbox: &Value) -> String {

@@ -11,16 +11,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Cli, Command, Format};
 use super::failure::{FAILURE, Failure, NOT_ALLOWED, NOT_FOUND, UNAVAILABLE, USAGE};
+use super::lists::brake_in_words;
 use super::output::{Output, Said, plain};
 use super::start::{Seen, Start};
 use super::{audit, dispatch};
 use crate::config::{DemoConfig, MigrateConfig, PeekConfig, ServeConfig};
 use crate::http::serve;
 use crate::http::state::ApiState;
-use crate::http::tests::support::{FakeDesk, FakeStore, journal_row, key, order};
+use crate::http::tests::support::{FakeDesk, FakeStore, bulk, journal_row, key, order};
+use crate::saga::brake::{SagaState, trail_of};
+use crate::saga::input::Action;
 use crate::saga::journal::Broken;
 use crate::saga::order::Order;
-use crate::store::Store;
+use crate::saga::outgoing::derived_id;
+use crate::saga::time::Span;
+use crate::store::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, OrderFilter, Store};
 use crate::telemetry::Metrics;
 
 /// Reached only when something hangs.
@@ -130,6 +135,10 @@ fn what_cannot_be_meant_is_a_usage_error() {
         "escrow demo --for soon",
         "escrow demo --rate 0",
         "escrow order retry 101",
+        "escrow order release --status stuck",
+        "escrow order bulk 7 --stop",
+        "escrow saga brake order --reset",
+        "escrow saga brake order --reason r",
         "escrow saga mode order sometimes --reason r",
         "escrow order list --attr customer",
         "escrow check",
@@ -249,6 +258,74 @@ async fn orders_move_to_another_version_page_by_page_until_none_is_left() {
 }
 
 #[tokio::test]
+async fn without_an_id_an_action_is_for_all_that_filters_name() {
+    let id = derived_id(&["bulk", "k"]);
+    let ask = BulkAsk {
+        filter: OrderFilter::default(),
+        given: [("reason".to_owned(), "held".to_owned())].into(),
+        action: Action::Release,
+        step: None,
+        actor: "jo".to_owned(),
+        reason: "r".to_owned(),
+        every: Span::from_millis(200),
+    };
+    let ended = Bulk { state: BulkState::Done, done: 2, ..bulk(id, ask) };
+    let refused =
+        BulkOrder { place: 3, key: key("103"), outcome: Some(BulkOutcome::Refused("is ended".to_owned())), at: None };
+    let server = Server::over(FakeStore { bulks: vec![ended], bulk_orders: vec![refused], ..FakeStore::default() });
+    let line =
+        ["order", "release", "--saga", "order", "--reason-filter", "held", "--attr", "customer=jo", "--reason", "r"];
+    let line = [&line[..], &["--per-second", "5", "--actor", "jo", "--idempotency-key", "k"]].concat();
+    let said = server.run(&line).await.unwrap();
+    for part in ["release 00", "3 in all: 2 done, 1 refused", "status", "is ended"] {
+        let part = part.replace("00", &id.to_string());
+        assert!(said.text.contains(&part), "{part}: {}", said.text);
+    }
+    let (_, ask) = server.desk.bulks.lock().unwrap()[0].clone();
+    let given: Vec<(&str, &str)> = ask.given.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(given, [("attr.customer", "jo"), ("reason", "held"), ("saga", "order")]);
+    assert_eq!((ask.actor.as_str(), ask.reason.as_str(), ask.every), ("jo", "r", Span::from_millis(200)));
+    let id = id.to_string();
+    let shown = server.run(&["order", "bulk", &id, "-o", "json"]).await.unwrap();
+    assert_eq!(json(&shown)["status"], "done");
+    server.run(&["order", "bulk", &id, "--stop", "--reason", "enough"]).await.unwrap();
+
+    let server = Server::of(vec![order("101"), order("102")]);
+    let dry = server.run(&["order", "close", "--status", "stuck", "--dry-run"]).await.unwrap();
+    assert!(dry.text.starts_with("close would be asked of 2 orders"), "{}", dry.text);
+    assert!(server.desk.bulks.lock().unwrap().is_empty());
+    for line in [
+        // A forgotten id must not become every order of the saga.
+        &["order", "close", "--saga", "order", "--reason", "r"][..],
+        &["order", "close", "--reason", "r"],
+        &["order", "close", "101", "--status", "stuck", "--reason", "r"],
+        &["order", "close", "101", "--dry-run"],
+        &["order", "close", "101", "--per-second", "5", "--reason", "r"],
+    ] {
+        assert_eq!(server.run(line).await.unwrap_err().exit, USAGE, "{line:?}");
+    }
+    assert!(server.desk.asks.lock().unwrap().is_empty());
+    assert_eq!(server.run(&["order", "bulk", "none"]).await.unwrap_err().exit, NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_brake_is_shown_and_taken_off() {
+    let server = Server::of(vec![order("101")]);
+    let shown = server.run(&["saga", "brake", "order"]).await.unwrap();
+    assert_eq!(shown.text, "none\n", "its definition says so");
+    assert_eq!(json(&server.run(&["saga", "brake", "order", "-o", "json"]).await.unwrap())["saga"], "order");
+    let brake = serde_json::json!({"orders": 50, "per": "1m", "counted": 7, "latched_at": null});
+    assert_eq!(brake_in_words(&brake), "7 of 50 counted within 1m");
+    let brake = serde_json::json!({"orders": 50, "per": "1m", "counted": 50, "latched_at": "2026-11-21T09:29:57.5Z"});
+    assert_eq!(brake_in_words(&brake), "holds since 2026-11-21T09:29:57Z (50 of 50 counted within 1m)");
+    let reset = server.run(&["saga", "brake", "order", "--reset", "--reason", "found it"]).await.unwrap();
+    assert!(reset.text.starts_with("the brake of saga order is off; it had held since"), "{}", reset.text);
+    assert!(reset.text.contains("1 order stays held: `release` or"), "{}", reset.text);
+    assert_eq!(server.desk.resets.lock().unwrap()[0].2, "found it");
+    assert_eq!(server.run(&["saga", "brake", "none"]).await.unwrap_err().exit, NOT_FOUND);
+}
+
+#[tokio::test]
 async fn every_failure_has_its_exit_code() {
     let server = Server::of(vec![order("ended")]);
     for (line, exit, code) in [
@@ -330,6 +407,16 @@ async fn a_trail_that_does_not_hold_is_named() {
     assert!(said.text.starts_with("broken: order/2: entry 1 was changed"), "{}", said.text);
     assert!(said.text.ends_with("4 entries of 3 orders hold; 1 trail does not\n"), "{}", said.text);
     assert_eq!(audit::walk(&store, Some("ord")).await.unwrap().orders, 0);
+    // Among orders of other sagas, and with what was changed about the saga itself.
+    let mut other = order("2");
+    other.key.saga = "another".to_owned();
+    store.orders.lock().unwrap().push(other);
+    let store = FakeStore { states: [("order".to_owned(), SagaState::default())].into(), ..store };
+    store.broken.lock().unwrap().insert(trail_of("order"), Broken::Sequence { sequence: 4 });
+    let found = audit::walk(&store, Some("order")).await.unwrap();
+    assert_eq!((found.orders, found.entries, found.broken.len()), (3, 4, 2));
+    assert_eq!(found.broken[0]["why"], "entry 4 is missing or out of order");
+    assert_eq!(audit::walk(&store, None).await.unwrap().orders, 4);
 }
 
 #[test]

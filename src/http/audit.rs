@@ -17,8 +17,9 @@ use crate::store::{JournalRow, StoreError};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EntryView {
     pub saga: String,
-    pub order_id: String,
-    /// From 1 for each order, without holes.
+    /// Null for what concerns the saga as a whole: `mode_act`, `mode_observe`, `version_2`, `brake_latched`, `brake_reset`.
+    pub order_id: Option<String>,
+    /// From 1 for each order, and for the saga as a whole, without holes.
     pub sequence: u64,
     pub at: String,
     /// `event`, `deadline`, `retry`, `withheld`, `compensation`, `confirmation`, `would_send`, `command`, `late`, `repeated` or
@@ -95,7 +96,7 @@ pub fn entry(catalog: &Catalog, row: &JournalRow) -> Result<EntryView, StoreErro
     let changed = body.steps.iter().filter(|it| it.from != it.now.status);
     Ok(EntryView {
         saga: row.key.saga.clone(),
-        order_id: row.key.order_id.clone(),
+        order_id: Some(row.key.order_id.clone()).filter(|it| !it.is_empty()),
         sequence: row.sequence,
         at: row.at.rfc3339(),
         kind: row.kind.word().to_owned(),

@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 
+use uuid::Uuid;
+
 use super::problem::{Kind, Problem};
 use crate::saga::order::OrderKey;
 use crate::saga::outgoing::derived_id;
@@ -30,6 +32,11 @@ impl Caller {
     pub fn key_for(&self, order: &OrderKey) -> Option<String> {
         let key = self.idempotency_key.as_ref()?;
         Some(derived_id(&["act", &order.saga, &order.order_id, key]).to_string())
+    }
+
+    /// The id of what the call makes: the same for the same idempotency key.
+    pub fn id_for(&self, what: &str) -> Uuid {
+        self.idempotency_key.as_ref().map_or_else(Uuid::new_v4, |key| derived_id(&[what, key]))
     }
 }
 

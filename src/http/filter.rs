@@ -13,6 +13,9 @@ use crate::store::OrderFilter;
 pub const NAMES: &[&str] =
     &["order_id", "saga", "status", "waiting_on", "reason", "incident", "older_than", "count", "limit", "cursor"];
 
+/// Those that say which orders are meant.
+pub const FILTERS: &[&str] = &["order_id", "saga", "status", "waiting_on", "reason", "incident", "older_than"];
+
 /// What attribute filters begin with.
 pub const ATTRIBUTE_PREFIX: &str = "attr.";
 

@@ -2,12 +2,15 @@
 //!
 //! An incident is derived from the orders that are stuck now; its id is that of saga, step and reason, and stays the same.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::brakes::latched_at;
 use super::problem::{Kind, Problem, ProblemBody, unknown};
 use super::query::Params;
 use super::state::ApiState;
@@ -15,7 +18,11 @@ use super::surroundings::as_of;
 use super::view::{self, incident_id};
 use crate::saga::catalog::Catalog;
 use crate::saga::order::StuckReason;
+use crate::saga::time::Moment;
 use crate::store::StuckGroup;
+
+/// Orders named as samples of an incident.
+const SAMPLES_MAX: usize = 10;
 
 /// Incidents, the largest first.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -70,7 +77,10 @@ pub async fn list_incidents(State(state): State<ApiState>, uri: Uri) -> Result<J
     }
     let page = params.page()?;
     let catalog = state.desk.catalog();
-    let mut groups = state.query.stuck_groups().await?;
+    let states = state.query.saga_states().await?;
+    let latched =
+        catalog.newest_all().filter_map(|saga| Some((saga.name.clone(), latched_at(saga, &states)?))).collect();
+    let mut groups = gather_held(state.query.stuck_groups().await?, &latched);
     groups.sort_by(|left, right| right.count.cmp(&left.count).then_with(|| key(left).cmp(&key(right))));
     let mut incidents: Vec<IncidentView> = groups.iter().map(|group| incident_view(&catalog, group)).collect();
     if let Some(cursor) = &page.cursor {
@@ -89,6 +99,32 @@ pub async fn list_incidents(State(state): State<ApiState>, uri: Uri) -> Result<J
         incidents,
         as_of: view::time(as_of(&state, &catalog)),
     }))
+}
+
+/// What the brake of a saga holds is one incident, whatever the steps; while it is latched there is one, even if nothing is held.
+fn gather_held(groups: Vec<StuckGroup>, latched: &BTreeMap<String, Moment>) -> Vec<StuckGroup> {
+    let (held, mut others): (Vec<_>, Vec<_>) = groups.into_iter().partition(|it| it.reason == StuckReason::Held);
+    let empty = |(saga, since): (&String, &Moment)| StuckGroup {
+        saga: saga.clone(),
+        step: None,
+        reason: StuckReason::Held,
+        count: 0,
+        first_at: *since,
+        last_at: *since,
+        samples: Vec::new(),
+    };
+    let mut by_saga: BTreeMap<String, StuckGroup> = latched.iter().map(|it| (it.0.clone(), empty(it))).collect();
+    for group in held {
+        let begin = StuckGroup { step: None, count: 0, samples: Vec::new(), ..group.clone() };
+        let one = by_saga.entry(group.saga.clone()).or_insert(begin);
+        one.count += group.count;
+        one.first_at = one.first_at.min(group.first_at);
+        one.last_at = one.last_at.max(group.last_at);
+        one.samples.extend(group.samples);
+        one.samples.truncate(SAMPLES_MAX);
+    }
+    others.extend(by_saga.into_values());
+    others
 }
 
 fn key(group: &StuckGroup) -> (&str, Option<&str>, StuckReason) {
@@ -137,5 +173,12 @@ fn why(catalog: &Catalog, group: &StuckGroup) -> String {
         StuckReason::Unproven => "something may have been missed, so nothing was done".to_owned(),
         StuckReason::Observe => "the saga is in mode `observe`, so nothing was sent".to_owned(),
     };
+    if group.reason == StuckReason::Held {
+        let since = group.first_at;
+        return format!(
+            "the brake of saga `{}` holds {orders}, since {since}: too many turned back by timeout; find the cause, reset it, and release or drop what is held",
+            group.saga
+        );
+    }
     format!("{orders} of saga `{}` stuck{step} since {}: {what}", group.saga, group.first_at)
 }

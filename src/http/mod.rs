@@ -7,7 +7,9 @@
 //! Handlers read through [`crate::store::Query`] and ask through [`state::Desk`]; none writes by itself. Every error is a
 //! [`problem::Problem`]. The document at `/openapi.json` is made of the same functions that answer.
 
+mod actions;
 pub mod audit;
+mod brakes;
 mod caller;
 mod docs;
 mod events;
@@ -70,12 +72,16 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(orders::get_order))
         .routes(routes!(orders::get_order_audit))
         .routes(routes!(orders::act_on_order))
+        .routes(routes!(actions::begin_bulk_action))
+        .routes(routes!(actions::get_bulk_action))
+        .routes(routes!(actions::stop_bulk_action))
         .routes(routes!(sagas::list_sagas))
         .routes(routes!(sagas::get_saga))
         .routes(routes!(sagas::get_saga_stats))
         .routes(routes!(sagas::set_saga_mode))
         .routes(routes!(migrate::set_saga_version))
         .routes(routes!(migrate::migrate_orders))
+        .routes(routes!(brakes::reset_saga_brake))
         .routes(routes!(incidents::list_incidents))
         .routes(routes!(journal::list_journal))
         .routes(routes!(status::get_status))

@@ -181,7 +181,7 @@ pub async fn act_on_order(
     let catalog = state.desk.catalog();
     known_saga(&catalog, &saga)?;
     let key = OrderKey { saga, order_id };
-    let action = action(&request)?;
+    let action = action_of(&request.action, request.by.as_deref())?;
     if let Some(step) = &request.step {
         let known = filter::step_names(&catalog, std::slice::from_ref(&key.saga));
         if !known.contains(step.as_str()) {
@@ -200,18 +200,18 @@ pub async fn act_on_order(
     Ok((StatusCode::ACCEPTED, Json(ActionAnswer { sequence })))
 }
 
-fn action(request: &ActionRequest) -> Result<Action, Problem> {
-    let word = request.action.as_str();
+/// The action a word names, with how much longer where it is `extend`.
+pub fn action_of(word: &str, by: Option<&str>) -> Result<Action, Problem> {
     let action = match word {
         "retry" => Action::Retry,
         "skip" => Action::Skip,
         "extend" => {
-            let by = request.by.as_deref().unwrap_or("");
-            let by = Span::parse(by).map_err(|why| Problem::body("/by", format!("`extend` needs `by`: {why}")))?;
-            if by == Span::default() {
+            let longer = Span::parse(by.unwrap_or(""))
+                .map_err(|why| Problem::body("/by", format!("`extend` needs `by`: {why}")))?;
+            if longer == Span::default() {
                 return Err(Problem::body("/by", "`extend` needs `by`, longer than nothing"));
             }
-            Action::Extend(by)
+            Action::Extend(longer)
         }
         "compensate" => Action::Compensate,
         "release" => Action::Release,
@@ -220,7 +220,7 @@ fn action(request: &ActionRequest) -> Result<Action, Problem> {
         "note" => Action::Note,
         _ => return Err(Problem::body("/action", unknown("action", word, Action::WORDS))),
     };
-    if request.by.is_some() && word != "extend" {
+    if by.is_some() && word != "extend" {
         return Err(Problem::body("/by", format!("`{word}` takes no `by`")));
     }
     Ok(action)

@@ -35,6 +35,11 @@ impl Params {
     pub fn read(uri: &Uri, known: &[&str], prefix: Option<&str>) -> Result<Self, Problem> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|error| Problem::new(Kind::BadParameter, format!("the query cannot be read: {error}")))?;
+        Self::given(pairs, known, prefix)
+    }
+
+    /// As [`read`](Self::read), of names and values given otherwise.
+    pub fn given(pairs: Vec<(String, String)>, known: &[&str], prefix: Option<&str>) -> Result<Self, Problem> {
         for (at, (name, _)) in pairs.iter().enumerate() {
             let is_prefixed = prefix.is_some_and(|prefix| name.len() > prefix.len() && name.starts_with(prefix));
             if !is_prefixed && !known.contains(&name.as_str()) {

@@ -8,6 +8,7 @@ use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::brakes::{BrakeView, brake_view};
 use super::caller::{self, Caller};
 use super::facts::SAMPLES_MIN;
 use super::problem::{Problem, ProblemBody, unknown};
@@ -15,9 +16,10 @@ use super::query::{JsonBody, Params};
 use super::state::{ApiState, Sight, StatusReport};
 use super::surroundings::{as_of, known_saga};
 use super::view;
+use crate::saga::brake::SagaState;
 use crate::saga::definition::{Mode, OnFailure, OnTimeout, Pattern, Place, Saga, Within};
 use crate::saga::journal::hex;
-use crate::saga::time::Span;
+use crate::saga::time::{Moment, Span};
 use crate::store::{DefinitionRow, OrderFilter, StatusCount};
 
 /// The window the stored statistics are made over.
@@ -49,6 +51,8 @@ pub struct SagaView {
     pub sight_detail: Option<String>,
     /// Watched exchanges that are not there or cannot be bound, with the reason.
     pub unbound: BTreeMap<String, String>,
+    /// Null where the definition says `brake: none`.
+    pub brake: Option<BrakeView>,
     /// The watermark.
     pub as_of: Option<String>,
 }
@@ -158,14 +162,13 @@ pub struct ModeAnswer {
 pub async fn list_sagas(State(state): State<ApiState>, uri: Uri) -> Result<Json<SagaList>, Problem> {
     let page = Params::read(&uri, &["limit", "cursor"], None)?.page()?;
     let catalog = state.desk.catalog();
-    let (counts, modes, report) =
-        (state.query.count_by_status().await?, state.query.modes().await?, state.desk.status());
+    let known = Known::read(&state).await?;
     let after = page.cursor.as_deref().unwrap_or("");
     let mut sagas: Vec<SagaView> = catalog
         .newest_all()
         .filter(|saga| saga.name.as_str() > after)
         .take(page.limit + 1)
-        .map(|saga| saga_view(&state, saga, &modes, &counts, &report))
+        .map(|saga| saga_view(&state, saga, &known))
         .collect();
     let is_more = sagas.len() > page.limit;
     sagas.truncate(page.limit);
@@ -190,12 +193,12 @@ pub async fn get_saga(
     Params::read(&uri, &[], None)?;
     let catalog = state.desk.catalog();
     let saga = known_saga(&catalog, &name)?;
-    let (counts, modes) = (state.query.count_by_status().await?, state.query.modes().await?);
+    let known = Known::read(&state).await?;
     let mut versions: Vec<DefinitionRow> =
         state.query.definitions().await?.into_iter().filter(|row| row.saga == name).collect();
     versions.sort_by_key(|row| std::cmp::Reverse(row.version));
     Ok(Json(SagaDetail {
-        saga: saga_view(&state, saga, &modes, &counts, &state.desk.status()),
+        saga: saga_view(&state, saga, &known),
         versions: versions.iter().map(version_view).collect(),
         definition: (0..saga.steps.len()).map(|ix| step_definition(saga, ix)).collect(),
         watch: saga.watch.iter().map(|watch| place_name(&watch.place)).collect(),
@@ -278,21 +281,34 @@ pub async fn set_saga_mode(
     Ok(Json(ModeAnswer { saga: name, mode: mode_word(mode).to_owned() }))
 }
 
-fn saga_view(
-    state: &ApiState,
-    saga: &Saga,
-    modes: &BTreeMap<String, Mode>,
-    counts: &[StatusCount],
-    report: &StatusReport,
-) -> SagaView {
-    let report = report.sagas.get(&saga.name);
+/// What is read once to show any number of sagas.
+struct Known {
+    now: Moment,
+    modes: BTreeMap<String, Mode>,
+    states: BTreeMap<String, SagaState>,
+    counts: Vec<StatusCount>,
+    report: StatusReport,
+}
+
+impl Known {
+    async fn read(state: &ApiState) -> Result<Self, Problem> {
+        let query = &state.query;
+        let (modes, states) = (query.modes().await?, query.saga_states().await?);
+        let (counts, now) = (query.count_by_status().await?, query.now().await?);
+        Ok(Self { now, modes, states, counts, report: state.desk.status() })
+    }
+}
+
+fn saga_view(state: &ApiState, saga: &Saga, known: &Known) -> SagaView {
+    let report = known.report.sagas.get(&saga.name);
     let (sight, sight_detail) = sight_words(report.map(|it| &it.sight));
     SagaView {
         saga: saga.name.clone(),
         version: saga.version,
-        mode: mode_word(modes.get(&saga.name).copied().unwrap_or(saga.mode)).to_owned(),
+        mode: mode_word(known.modes.get(&saga.name).copied().unwrap_or(saga.mode)).to_owned(),
         steps: saga.steps.iter().map(|step| step.name.clone()).collect(),
-        orders: by_status(counts, &saga.name),
+        orders: by_status(&known.counts, &saga.name),
+        brake: brake_view(saga, &known.states, known.now),
         sight,
         sight_detail,
         unbound: report.map(|it| it.unbound.clone()).unwrap_or_default(),

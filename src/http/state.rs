@@ -14,14 +14,16 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::bus::Delivery;
+use crate::saga::brake::Brake;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
 pub use crate::saga::input::Ask;
 use crate::saga::migration::{Migration, MigrationAnswer};
 use crate::saga::time::{Moment, Span};
-use crate::store::{Listed, OrderFilter, Page, Query, StoreError};
+use crate::store::{Bulk, BulkAsk, Listed, OrderFilter, Page, Query, StoreError};
 use crate::telemetry::Metrics;
 
 /// Live streams served at once. Each costs a task and a query per nudge; past this, people share a screen.
@@ -35,6 +37,12 @@ pub trait Desk: Send + Sync {
     /// Runs one action of rule 15. Gives the sequence of the journal entry it became; the same idempotency key gives the first
     /// answer again.
     fn act(&self, ask: Ask) -> BoxFuture<'_, Result<u64, ActError>>;
+
+    /// Begins an action on the orders its filter names; one that has this id already is given as it is. `None`: too many orders.
+    fn begin_bulk(&self, id: Uuid, ask: BulkAsk) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>>;
+
+    /// Stops an action on many orders if it is running, and gives it as it is then.
+    fn stop_bulk(&self, id: Uuid, actor: String, reason: String) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>>;
 
     /// Changes the mode of a saga that is in the catalog.
     fn set_mode(
@@ -62,6 +70,9 @@ pub trait Desk: Send + Sync {
         filter: OrderFilter,
         page: Page,
     ) -> BoxFuture<'_, Result<Listed<MigrationAnswer>, ActError>>;
+
+    /// Takes the brake of a saga off; gives it as it was.
+    fn reset_brake(&self, saga: String, actor: String, reason: String) -> BoxFuture<'_, Result<Brake, StoreError>>;
 
     /// Takes events; resolves when their effect is committed, all together or not at all.
     fn submit(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Result<(), SubmitError>>;

@@ -8,6 +8,7 @@ use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::brakes::{BrakeView, brake_view, latched_at};
 use super::problem::Problem;
 use super::query::Params;
 use super::sagas::{by_status, mode_word, sight_words};
@@ -60,6 +61,8 @@ pub struct SagaStatusView {
     pub sight_detail: Option<String>,
     pub watermark: Option<String>,
     pub orders: BTreeMap<String, u64>,
+    /// Null where the definition says `brake: none`.
+    pub brake: Option<BrakeView>,
     /// Watched exchanges that are not there or cannot be bound, with the reason.
     pub unbound: BTreeMap<String, String>,
 }
@@ -89,6 +92,13 @@ pub async fn get_status(State(state): State<ApiState>, uri: Uri) -> Result<Json<
     let (counts, modes) = (state.query.count_by_status().await?, state.query.modes().await?);
     let backlog = state.query.outbox_backlog().await?;
     let doubts = state.query.doubts(DOUBTS_MAX).await?;
+    let (states, now) = (state.query.saga_states().await?, state.query.now().await?);
+    let braked = catalog.newest_all().filter_map(|saga| Some((&saga.name, latched_at(saga, &states)?)));
+    let braked: Vec<String> = braked
+        .map(|(saga, since)| {
+            format!("the brake of saga {saga} holds orders back since {since}: find the cause, then reset it")
+        })
+        .collect();
     let sagas = catalog.newest_all().map(|saga| {
         let known = report.sagas.get(&saga.name);
         let (sight, sight_detail) = sight_words(known.map(|it| &it.sight));
@@ -99,6 +109,7 @@ pub async fn get_status(State(state): State<ApiState>, uri: Uri) -> Result<Json<
             sight_detail,
             watermark: view::time(state.desk.watermark(&saga.name)),
             orders: by_status(&counts, &saga.name),
+            brake: brake_view(saga, &states, now),
             unbound: known.map(|it| it.unbound.clone()).unwrap_or_default(),
         }
     });
@@ -107,14 +118,14 @@ pub async fn get_status(State(state): State<ApiState>, uri: Uri) -> Result<Json<
         name: report.name,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: report.started_at.rfc3339(),
-        now: state.query.now().await?.rfc3339(),
+        now: now.rfc3339(),
         bus: report.bus.map(bus_view),
         outbox: OutboxView { rows: backlog.rows, oldest_at: view::time(backlog.oldest_at) },
         doubts: DoubtsView {
             gaps: doubts.iter().filter(|it| it.kind == DoubtKind::Gap).count(),
             quarantine: doubts.iter().filter(|it| it.kind == DoubtKind::Quarantine).count(),
         },
-        problems: report.problems,
+        problems: report.problems.into_iter().chain(braked).collect(),
         as_of: view::time(as_of(&state, &catalog)),
     }))
 }

@@ -223,8 +223,10 @@ fn next_view(facts: &Facts<'_>, next: Next) -> NextView {
     }
 }
 
-/// The id of the incident that gathers orders stuck for `reason` on `step` of `saga`; always the same.
+/// The id of the incident that gathers orders stuck for `reason` on `step` of `saga`; always the same. What the brake holds is one
+/// incident, whatever the step.
 pub fn incident_id(saga: &str, step: Option<&str>, reason: StuckReason) -> String {
+    let step = step.filter(|_| reason != StuckReason::Held);
     derived_id(&["incident", saga, step.unwrap_or(""), reason.word()]).to_string()
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::brake::SagaState;
 use super::definition::Mode;
 use super::input::{Misfit, Payload, Verdict};
 use super::journal::Entry;
@@ -27,6 +28,8 @@ pub struct Lookup {
     pub orders: BTreeSet<OrderKey>,
     /// Sagas placed by arrival: also load (and lock) up to this many of their open orders, oldest first, with the counter.
     pub arrivals: BTreeMap<String, usize>,
+    /// Sagas of which orders may turn back by timeout: lock and load what their replicas share, after the orders, by name.
+    pub states: BTreeSet<String>,
     /// Sagas whose expressions read stored events: load the payloads their orders' steps name.
     pub sagas_reading_events: BTreeSet<String>,
     /// Load what this tap's last batch left behind.
@@ -47,6 +50,8 @@ pub struct Loaded {
     pub lines: BTreeMap<String, Vec<OrderKey>>,
     /// The last number given to an order of a saga placed by arrival.
     pub counters: BTreeMap<String, u64>,
+    /// The brake of each saga asked for (rule 14), and where its own trail ends.
+    pub states: BTreeMap<String, SagaState>,
     /// Stored messages by journal sequence, for expressions. Missing where one was erased.
     pub stored_events: BTreeMap<(OrderKey, u64), StoredPayload>,
     /// Hashes of the messages without an id in the tap's last committed batch (rule 2).
@@ -81,8 +86,8 @@ pub struct Changes {
     pub answers: Vec<Result<u64, Misfit>>,
     /// One for each migration of the batch.
     pub migrations: Vec<MigrationAnswer>,
-    /// Orders turned back by timeout, by saga: what the brake counts.
-    pub turned_by_timeout: BTreeMap<String, u32>,
+    /// Sagas of which orders turned back by timeout or were held.
+    pub states: Vec<SavedState>,
     /// Nothing was decided: an order is on this version, which the catalog does not have.
     pub unknown_version: Option<(String, u32)>,
     /// Nothing was decided: a delivery that must reach an order does not, and why.
@@ -103,6 +108,14 @@ pub struct SavedOrder {
     pub is_new: bool,
     /// Whether attribute values changed: stores keep an index of them.
     pub attributes_changed: bool,
+}
+
+/// What is shared about a saga as it is now, with the entries of its own trail that brought it here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedState {
+    pub saga: String,
+    pub state: SagaState,
+    pub entries: Vec<Sealed>,
 }
 
 /// A journal entry in the form it is stored and hashed in.

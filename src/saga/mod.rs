@@ -1,5 +1,6 @@
 //! The pure core: what a saga is, where one order stands, and what follows from an input.
 pub mod batch;
+pub mod brake;
 pub mod catalog;
 pub mod cloudevent;
 pub mod decide;

@@ -9,23 +9,8 @@ use super::{BindingRow, DefinitionRow, NewDefinition, StoreError, TapRow};
 use crate::saga::definition::Mode;
 use crate::saga::time::Span;
 
-/// What to change about a saga's mode.
-pub struct ModeChange {
-    pub saga: String,
-    pub mode: Mode,
-    pub actor: String,
-    pub reason: String,
-}
-
-/// Which version to apply again.
-pub struct VersionChange {
-    pub saga: String,
-    pub version: u32,
-    pub actor: String,
-    pub reason: String,
-}
-
-fn mode_word(mode: Mode) -> &'static str {
+/// The word of a mode, as it is stored.
+pub fn mode_word(mode: Mode) -> &'static str {
     match mode {
         Mode::Act => "act",
         Mode::Observe => "observe",
@@ -76,27 +61,20 @@ pub async fn definitions(session: &mut dyn Session) -> Result<Vec<DefinitionRow>
     session.fetch(sql!("definitions"), Vec::new()).await?.iter().map(read).collect()
 }
 
-/// See [`super::Store::set_mode`].
-pub async fn set_mode(session: &mut dyn Session, change: &ModeChange) -> Result<(), Failure> {
-    let (saga, mode) = (Bind::Text(change.saga.clone()), Bind::Text(mode_word(change.mode).to_owned()));
-    session.execute(sql!("set_mode"), vec![saga.clone(), mode.clone(), Bind::Now]).await?;
-    let (actor, reason) = (Bind::Text(change.actor.clone()), Bind::Text(change.reason.clone()));
-    session
-        .execute(sql!("log_saga"), vec![saga, Bind::Text("mode".to_owned()), mode, actor, reason, Bind::Now])
-        .await?;
+/// Stores the mode of a saga; the caller holds the saga's state.
+pub async fn save_mode(session: &mut dyn Session, saga: &str, mode: Mode) -> Result<(), Failure> {
+    let binds = vec![Bind::Text(saga.to_owned()), Bind::Text(mode_word(mode).to_owned()), Bind::Now];
+    session.execute(sql!("set_mode"), binds).await?;
     Ok(())
 }
 
-/// See [`super::Store::apply_version`].
-pub async fn apply_version(session: &mut dyn Session, change: &VersionChange) -> Result<(), Failure> {
-    let (saga, version) = (Bind::Text(change.saga.clone()), Bind::Int(i64::from(change.version)));
-    if session.execute(sql!("apply_version"), vec![saga.clone(), version, Bind::Now]).await? == 0 {
-        let why = format!("saga {} has no version {}", change.saga, change.version);
+/// Applies a stored version after all others.
+pub async fn apply_version(session: &mut dyn Session, saga: &str, version: u32) -> Result<(), Failure> {
+    let binds = vec![Bind::Text(saga.to_owned()), Bind::Int(i64::from(version)), Bind::Now];
+    if session.execute(sql!("apply_version"), binds).await? == 0 {
+        let why = format!("saga {saga} has no version {version}");
         return Err(StoreError::Refused(sqlx::Error::InvalidArgument(why)).into());
     }
-    let (actor, reason) = (Bind::Text(change.actor.clone()), Bind::Text(change.reason.clone()));
-    let binds = vec![saga, Bind::Text(change.version.to_string()), actor, reason, Bind::Now];
-    session.execute(sql!("log_version"), binds).await?;
     Ok(())
 }
 

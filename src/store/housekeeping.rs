@@ -35,7 +35,13 @@ pub async fn lease(session: &mut dyn Session, it: &(String, Uuid, Span)) -> Resu
 /// Forgets some rows older than `before`, and says how many; to be called until it is none.
 pub async fn purge_some(session: &mut dyn Session, before: Moment) -> Result<u64, Failure> {
     let mut gone = 0;
-    for statement in [sql!("purge_outbox"), sql!("purge_doubts"), sql!("purge_answers")] {
+    for statement in [
+        sql!("purge_outbox"),
+        sql!("purge_doubts"),
+        sql!("purge_answers"),
+        sql!("purge_bulk_orders"),
+        sql!("purge_bulk"),
+    ] {
         gone += session.execute(statement, vec![Bind::Int(before.0), Bind::Int(PURGED_AT_ONCE)]).await?;
     }
     Ok(gone + session.execute(sql!("purge_taps"), vec![Bind::Int((before - STALE_AFTER).0)]).await?)

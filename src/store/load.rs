@@ -1,11 +1,13 @@
 //! What a batch is decided on: everything a [`Lookup`] names, with the order rows locked in key order.
 //!
 //! Locks are taken in one sequence by everybody, so no two transactions wait for each other in a circle: the counters of
-//! sagas placed by arrival, by name; then orders, by saga and id. `now` is read after the last lock.
+//! sagas placed by arrival, by name; then orders, by saga and id; then the states of sagas whose brake is asked, by name. `now` is
+//! read after the last lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rows::{self, int};
+use super::saga_states;
 use super::session::{Failure, Session};
 use super::statement::{Bind, Rows, columns, sql};
 use super::{StoreError, StoredPayload};
@@ -19,6 +21,7 @@ pub async fn load(session: &mut dyn Session, lookup: &Lookup) -> Result<Loaded, 
     let mut lines = load_lines(session, lookup, &mut loaded).await?;
     let wanted: Vec<&OrderKey> = lookup.orders.iter().chain(lines.values().flatten()).collect();
     load_orders(session, &wanted, &mut loaded).await?;
+    loaded.states = saga_states::lock(session, lookup.states.iter().cloned().collect()).await?;
     load_circumstances(session, lookup, &wanted, &mut loaded).await?;
     for line in lines.values_mut() {
         // Between finding and locking it, an order may have come to its end.

@@ -33,12 +33,12 @@ macro_rules! migration {
 
 /// PostgreSQL's.
 pub fn postgres() -> Migrator {
-    migration!("postgres", 1 "0001_orders", 3 "0003_versions")
+    migration!("postgres", 1 "0001_orders", 2 "0002_sagas_and_bulk", 3 "0003_versions")
 }
 
 /// SQLite's.
 pub fn sqlite() -> Migrator {
-    migration!("sqlite", 1 "0001_orders", 3 "0003_versions")
+    migration!("sqlite", 1 "0001_orders", 2 "0002_sagas_and_bulk", 3 "0003_versions")
 }
 
 /// Applies what is missing and says the version reached.

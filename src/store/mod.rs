@@ -14,6 +14,7 @@
 //! cancel it half-way (a cancelled `begin` poisons a pooled connection of the pinned sqlx).
 
 mod apply;
+mod bulk;
 mod catalog;
 mod cursor;
 mod housekeeping;
@@ -25,6 +26,7 @@ pub mod postgres;
 mod quarantine;
 mod rows;
 mod run;
+mod saga_states;
 mod save;
 mod session;
 mod sql_store;
@@ -41,12 +43,14 @@ use uuid::Uuid;
 
 pub use crate::saga::batch::StoredPayload;
 use crate::saga::batch::{Changes, Loaded, Lookup};
+use crate::saga::brake::{Brake, SagaState};
 use crate::saga::definition::Mode;
 use crate::saga::journal::{Broken, Kind};
 use crate::saga::order::{Doubt, Order, OrderKey, Status, StuckReason};
 use crate::saga::outgoing::Outgoing;
 use crate::saga::time::{Moment, Span};
 
+pub use bulk::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, BulkTask, BulkTurn, ORDERS_MAX as BULK_ORDERS_MAX};
 pub use run::SqlStore;
 
 /// Migrates the database at `url` and opens it: `postgres://…`, `sqlite://escrow.db`, or `sqlite::memory:`.
@@ -146,7 +150,7 @@ pub trait Store: Query {
     /// Applies a definition version, with its mode if it is the saga's first. Where a higher version is stored, nothing is.
     fn save_definition(&self, definition: NewDefinition) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Changes the mode of a saga; journaled with actor and reason in the saga's log.
+    /// Changes the mode of a saga; journaled with actor and reason in the saga's own trail.
     fn set_mode(
         &self,
         saga: String,
@@ -155,7 +159,7 @@ pub trait Store: Query {
         reason: String,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Applies a stored version again, after all others: new orders open on it. Journaled with actor and reason in the saga's log.
+    /// Applies a stored version again, after all others: new orders open on it. Journaled with actor and reason as a change of mode is.
     fn apply_version(
         &self,
         saga: String,
@@ -163,6 +167,9 @@ pub trait Store: Query {
         actor: String,
         reason: String,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Takes the brake of a saga off: it is not latched and counts from nothing. Journaled as a change of mode is. Gives the brake
+    /// as it was.
+    fn reset_brake(&self, saga: String, actor: String, reason: String) -> BoxFuture<'_, Result<Brake, StoreError>>;
 
     /// Reads or creates the row of a tap or of HTTP ingest.
     fn tap(&self, name: String) -> BoxFuture<'_, Result<TapRow, StoreError>>;
@@ -182,7 +189,26 @@ pub trait Store: Query {
     /// Lets one replica at a time run a named piece of housekeeping: `true` if this call got it for `lease`.
     fn lease(&self, name: String, owner: Uuid, lease: Span) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// Forgets outbox rows settled, doubts resolved, and idempotency keys made before `before`, and watermarks that have not moved
+    /// Begins an action on the orders its filter names at this moment; one with this id that is there already is given as it is.
+    /// `None` when they are more than [`BULK_ORDERS_MAX`].
+    fn begin_bulk(&self, id: Uuid, ask: BulkAsk) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>>;
+
+    /// The next order of an action that is due, with the action leased: no one else is given an order of it meanwhile.
+    fn claim_bulk(&self, owner: Uuid, lease: Span) -> BoxFuture<'_, Result<BulkTurn, StoreError>>;
+
+    /// Writes down what became of an order, the first time; the next of its action is due `every` after this one was.
+    fn settle_bulk(
+        &self,
+        id: Uuid,
+        place: u64,
+        outcome: BulkOutcome,
+        every: Span,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Stops an action if it is running, and gives it as it is then.
+    fn stop_bulk(&self, id: Uuid, actor: String, reason: String) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>>;
+
+    /// Forgets outbox rows settled, doubts resolved, bulk actions ended, and idempotency keys made before `before`, and watermarks that have not moved
     /// for three months more. Returns how many rows went.
     fn purge(&self, before: Moment) -> BoxFuture<'_, Result<u64, StoreError>>;
 
@@ -237,6 +263,9 @@ pub trait Query: Send + Sync {
     /// The mode of each saga.
     fn modes(&self) -> BoxFuture<'_, Result<BTreeMap<String, Mode>, StoreError>>;
 
+    /// What is shared about each saga that has something: its brake, and where its own trail ends.
+    fn saga_states(&self) -> BoxFuture<'_, Result<BTreeMap<String, SagaState>, StoreError>>;
+
     /// What is in quarantine, newest first.
     fn quarantine(
         &self,
@@ -256,6 +285,17 @@ pub trait Query: Send + Sync {
     /// How long the steps of a saga take: over the last `window`, measured now from the newest orders; without one, as last
     /// made by [`Store::refresh_stats`].
     fn stats(&self, saga: String, window: Option<Span>) -> BoxFuture<'_, Result<Vec<StepStats>, StoreError>>;
+
+    /// A bulk action and how far it is.
+    fn bulk(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>>;
+
+    /// The orders of a bulk action in their sequence; all, or those with this outcome.
+    fn bulk_orders(
+        &self,
+        id: Uuid,
+        outcome: Option<String>,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Listed<BulkOrder>, StoreError>>;
 
     /// How much waits in the outbox and since when.
     fn outbox_backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreError>>;
@@ -325,7 +365,7 @@ pub struct BindingRow {
 }
 
 /// Which orders.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct OrderFilter {
     pub order_id: Option<String>,
     pub sagas: Vec<String>,

@@ -25,14 +25,15 @@ const COUNTED_EXACTLY: u64 = 10_000;
 type Place = (i64, String, String);
 
 /// A filter made ready: where to look, and what else must hold.
-struct Search {
-    drive: Drive,
+pub(super) struct Search {
+    pub drive: Drive,
     branches: Rows,
     rest: Vec<Bind>,
 }
 
+/// Which index leads.
 #[derive(Clone, Copy)]
-enum Drive {
+pub(super) enum Drive {
     Id,
     Attribute,
     Waiting,
@@ -51,6 +52,17 @@ impl Drive {
         }
     }
 
+    /// Keeps which orders are found, for a bulk action.
+    pub fn snapshot(self) -> Sql {
+        match self {
+            Self::Id => sql!("insert_bulk_orders", "list_by_id", "list_filter", "list_page"),
+            Self::Attribute => sql!("insert_bulk_orders", "list_by_attribute", "list_filter", "list_page"),
+            Self::Waiting => sql!("insert_bulk_orders", "list_by_waiting", "list_filter", "list_page"),
+            Self::Reason => sql!("insert_bulk_orders", "list_by_reason", "list_filter", "list_page"),
+            Self::Status => sql!("insert_bulk_orders", "list_by_status", "list_filter", "list_page"),
+        }
+    }
+
     fn count(self) -> Sql {
         match self {
             Self::Id => sql!("count_columns", "list_by_id", "list_filter", "list_page", "count_end"),
@@ -64,7 +76,7 @@ impl Drive {
 
 impl Search {
     /// `None` when nothing can match.
-    async fn prepare(session: &mut dyn Session, filter: &OrderFilter) -> Result<Option<Self>, Failure> {
+    pub async fn prepare(session: &mut dyn Session, filter: &OrderFilter) -> Result<Option<Self>, Failure> {
         let waits = known_waits(session, &filter.waiting_on).await?;
         if !filter.waiting_on.is_empty() && waits.is_empty() {
             return Ok(None);
@@ -90,7 +102,7 @@ impl Search {
         Ok(Some(Self { drive, branches, rest }))
     }
 
-    fn binds(&self, after: Option<Place>, limit: i64) -> Vec<Bind> {
+    pub fn binds(&self, after: Option<Place>, limit: i64) -> Vec<Bind> {
         let (created_at, saga, order_id) = after.unwrap_or((i64::MAX, String::new(), String::new()));
         let mut binds =
             vec![Bind::Rows(self.branches.clone()), Bind::Int(created_at), Bind::Text(saga), Bind::Text(order_id)];

@@ -6,10 +6,11 @@ use super::StoreError;
 use super::load::key_rows;
 use super::quarantine::doubt_word;
 use super::rows::{self, Searched, int, without_nul};
+use super::saga_states;
 use super::session::{Failure, Session};
 use super::statement::{Bind, Rows, columns, sql};
 use crate::faults::Step as _;
-use crate::saga::batch::{Changes, Loaded, NewDoubt, Quarantined, Resolved, SavedOrder, SavedPayload};
+use crate::saga::batch::{Changes, Loaded, NewDoubt, Quarantined, Resolved, SavedOrder, SavedPayload, Sealed};
 use crate::saga::input::{MessageRef, Verdict};
 use crate::saga::journal::Kind;
 use crate::saga::order::OrderKey;
@@ -21,6 +22,7 @@ pub async fn save(session: &mut dyn Session, loaded: &Loaded, changes: &Changes)
     save_orders(session, &changes.orders).await?;
     save_attributes(session, loaded, &changes.orders).await?;
     save_journal(session, &changes.orders).await?;
+    saga_states::save(session, &changes.states).await?;
     save_payloads(session, &changes.payloads, &changes.orders).await?;
     withdraw(session, &changes.withdrawn, loaded.now).await?;
     save_outbox(session, &changes.outbox, loaded.now).await?;
@@ -118,6 +120,11 @@ async fn save_attributes(session: &mut dyn Session, loaded: &Loaded, orders: &[S
 async fn save_journal(session: &mut dyn Session, orders: &[SavedOrder]) -> Result<(), Failure> {
     let entries: Vec<_> =
         orders.iter().flat_map(|saved| saved.entries.iter().map(|sealed| (&saved.order.key, sealed))).collect();
+    save_entries(session, &entries).await
+}
+
+/// Appends entries to their trails.
+pub async fn save_entries(session: &mut dyn Session, entries: &[(&OrderKey, &Sealed)]) -> Result<(), Failure> {
     if entries.is_empty() {
         return Ok(());
     }

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-use super::catalog::{self, ModeChange, VersionChange};
+use super::catalog;
 use super::run::SqlStore;
+use super::saga_states::{Change, What};
 use super::session::Access;
 use super::{
-    Backlog, BindingRow, Claimed, Committed, Decide, DefinitionRow, JournalFilter, JournalRow, Listed, NewDefinition,
-    OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError,
-    StoredPayload, StuckGroup, TapRow,
+    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Decide, DefinitionRow,
+    JournalFilter, JournalRow, Listed, NewDefinition, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query,
+    StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, TapRow,
 };
-use super::{apply, housekeeping, orders, outbox, quarantine, save, trail};
+use super::{apply, bulk, housekeeping, orders, outbox, quarantine, saga_states, save, trail};
 use crate::saga::batch::{Lookup, NewDoubt};
+use crate::saga::brake::{Brake, SagaState};
 use crate::saga::definition::Mode;
 use crate::saga::journal::Broken;
 use crate::saga::order::{Doubt, Order, OrderKey};
@@ -50,13 +52,22 @@ impl Store for SqlStore {
     }
 
     fn set_mode(&self, saga: String, mode: Mode, actor: String, reason: String) -> Answer<'_, ()> {
-        let change = ModeChange { saga, mode, actor, reason };
-        self.run(Access::Write, change, |session, it| Box::pin(catalog::set_mode(session, it)))
+        let change = Change { saga, what: What::Mode(mode), actor, reason };
+        self.run(Access::Write, change, |session, it| {
+            Box::pin(async move { saga_states::change(session, it).await.map(drop) })
+        })
+    }
+
+    fn reset_brake(&self, saga: String, actor: String, reason: String) -> Answer<'_, Brake> {
+        let change = Change { saga, what: What::BrakeReset, actor, reason };
+        self.run(Access::Write, change, |session, it| Box::pin(saga_states::change(session, it)))
     }
 
     fn apply_version(&self, saga: String, version: u32, actor: String, reason: String) -> Answer<'_, ()> {
-        let change = VersionChange { saga, version, actor, reason };
-        self.run(Access::Write, change, |session, it| Box::pin(catalog::apply_version(session, it)))
+        let change = Change { saga, what: What::Version(version), actor, reason };
+        self.run(Access::Write, change, |session, it| {
+            Box::pin(async move { saga_states::change(session, it).await.map(drop) })
+        })
     }
 
     fn forget_binding(&self, tap: String, exchange: String) -> Answer<'_, ()> {
@@ -86,6 +97,22 @@ impl Store for SqlStore {
 
     fn lease(&self, name: String, owner: Uuid, lease: Span) -> Answer<'_, bool> {
         self.run(Access::Write, (name, owner, lease), |session, it| Box::pin(housekeeping::lease(session, it)))
+    }
+
+    fn begin_bulk(&self, id: Uuid, ask: BulkAsk) -> Answer<'_, Option<Bulk>> {
+        self.run(Access::Write, (id, ask), |session, it| Box::pin(bulk::begin(session, it)))
+    }
+
+    fn claim_bulk(&self, owner: Uuid, lease: Span) -> Answer<'_, BulkTurn> {
+        self.run(Access::Write, (owner, lease), |session, it| Box::pin(bulk::claim(session, it)))
+    }
+
+    fn settle_bulk(&self, id: Uuid, place: u64, outcome: BulkOutcome, every: Span) -> Answer<'_, ()> {
+        self.run(Access::Write, (id, place, outcome, every), |session, it| Box::pin(bulk::settle(session, it)))
+    }
+
+    fn stop_bulk(&self, id: Uuid, actor: String, reason: String) -> Answer<'_, Option<Bulk>> {
+        self.run(Access::Write, (id, actor, reason), |session, it| Box::pin(bulk::stop(session, it)))
     }
 
     fn purge(&self, before: Moment) -> Answer<'_, u64> {
@@ -169,6 +196,10 @@ impl Query for SqlStore {
         self.run(Access::Read, (), |session, ()| Box::pin(catalog::modes(session)))
     }
 
+    fn saga_states(&self) -> Answer<'_, BTreeMap<String, SagaState>> {
+        self.run(Access::Read, (), |session, ()| Box::pin(saga_states::all(session)))
+    }
+
     fn quarantine(&self, filter: QuarantineFilter, page: Page) -> Answer<'_, Listed<QuarantineRow>> {
         self.run(Access::Read, (filter, page), |session, it| Box::pin(quarantine::list(session, it)))
     }
@@ -187,6 +218,14 @@ impl Query for SqlStore {
 
     fn stats(&self, saga: String, window: Option<Span>) -> Answer<'_, Vec<StepStats>> {
         self.run(Access::Read, (saga, window), |session, it| Box::pin(housekeeping::stats(session, it)))
+    }
+
+    fn bulk(&self, id: Uuid) -> Answer<'_, Option<Bulk>> {
+        self.run(Access::Read, id, |session, id| Box::pin(bulk::find(session, id)))
+    }
+
+    fn bulk_orders(&self, id: Uuid, outcome: Option<String>, page: Page) -> Answer<'_, Listed<BulkOrder>> {
+        self.run(Access::Read, (id, outcome, page), |session, it| Box::pin(bulk::orders(session, it)))
     }
 
     fn outbox_backlog(&self) -> Answer<'_, Backlog> {

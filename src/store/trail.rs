@@ -7,6 +7,7 @@ use sha2::Digest as _;
 use super::load::payloads;
 use super::orders;
 use super::rows;
+use super::saga_states;
 use super::session::{Failure, Session};
 use super::statement::{Bind, Row, sql};
 use super::{JournalFilter, JournalRow, Listed, Page, StoreError, StoredPayload, cursor};
@@ -89,6 +90,9 @@ pub async fn payload(session: &mut dyn Session, it: &(OrderKey, u64)) -> Result<
 
 /// See [`super::Query::verify`]. To be run on a snapshot.
 pub async fn verify(session: &mut dyn Session, key: &OrderKey) -> Result<Result<u64, Broken>, Failure> {
+    if key.order_id.is_empty() {
+        return verify_about_saga(session, key).await;
+    }
     let stored = match orders::find(session, key).await {
         Ok(stored) => stored,
         Err(Failure::Final(StoreError::Corrupt(_))) => return Ok(Err(Broken::Fold { what: "the order's row" })),
@@ -107,6 +111,29 @@ pub async fn verify(session: &mut dyn Session, key: &OrderKey) -> Result<Result<
         }
         if entries.len() < READ_AT_ONCE {
             return Ok(check.end(stored.as_ref()));
+        }
+    }
+}
+
+/// The trail of a saga as a whole folds to nothing; it is held against where the saga's state says that it ends.
+async fn verify_about_saga(session: &mut dyn Session, key: &OrderKey) -> Result<Result<u64, Broken>, Failure> {
+    let end = saga_states::all(session).await?.remove(&key.saga).unwrap_or_default();
+    let (mut sequence, mut head) = (0, BEGINNING);
+    loop {
+        let entries = audit(session, &(key.clone(), sequence, READ_AT_ONCE)).await?;
+        for row in &entries {
+            sequence += 1;
+            if row.sequence != sequence {
+                return Ok(Err(Broken::Sequence { sequence }));
+            }
+            head = journal::chain(&head, key, sequence, row.at, row.kind, row.actor.as_deref(), &row.text);
+            if head != row.hash {
+                return Ok(Err(Broken::Hash { sequence }));
+            }
+        }
+        if entries.len() < READ_AT_ONCE {
+            let holds = (sequence, head) == (end.sequence, end.head);
+            return Ok(if holds { Ok(sequence) } else { Err(Broken::Fold { what: "the head of the saga's trail" }) });
         }
     }
 }

@@ -66,8 +66,7 @@ impl Commands {
             })?),
         };
         let command = Command { action: ask.action, step, actor: ask.actor, reason: ask.reason };
-        let now = store.now().at("commands.now").await?;
-        let mut plan = self.escrow.plan(vec![Work::Command(ask.key, Box::new(command))], now);
+        let mut plan = self.escrow.plan(vec![Work::Command(ask.key, Box::new(command))]);
         plan.idempotency_key = ask.idempotency_key;
         let committed = self.escrow.commit(plan).at("commands.commit").await?;
         match committed.changes.answers.into_iter().next() {
@@ -158,8 +157,7 @@ impl Commands {
 
     /// Commits what resolves a quarantined message. Orders that were held back by the doubt about it are looked at again soon.
     async fn resolve(&self, work: Vec<Work>) -> Result<(), CommandError> {
-        let now = self.escrow.store.now().at("commands.now_to_resolve").await?;
-        let plan = Plan { must_apply: true, ..self.escrow.plan(work, now) };
+        let plan = Plan { must_apply: true, ..self.escrow.plan(work) };
         let committed = self.escrow.commit(plan).at("commands.resolve").await?;
         if let Some(why) = committed.changes.misplaced {
             return Err(CommandError::Misfit(format!("it reaches no order: {why}")));

@@ -54,7 +54,7 @@ impl Worker for Deadlines {
                 let watermark = known.by_saga.get(&key.saga).copied()?;
                 Some(Work::Due(key, watermark))
             });
-            let committed = self.escrow.commit_each(work.collect(), known.now).at("deadlines.commit").await?;
+            let committed = self.escrow.commit_each(work.collect()).at("deadlines.commit").await?;
             let fired: u64 = committed.iter().map(|it| it.changes.tally.deadlines_fired).sum();
             self.unfired = found.saturating_sub(usize::try_from(fired).unwrap_or(usize::MAX));
             // What was found due and did not fire will not fire now either: no spinning over it.

@@ -48,8 +48,7 @@ impl Worker for Doubts {
                 let held = listed.items.into_iter().filter(is_held_back);
                 let work: Vec<Work> = held.map(|order| Work::Reconsider(order.key)).collect();
                 if !work.is_empty() {
-                    let now = store.now().at("doubts.now").await?;
-                    self.escrow.commit_each(work, now).at("doubts.commit").await?;
+                    self.escrow.commit_each(work).at("doubts.commit").await?;
                 }
                 match listed.next_cursor {
                     Some(cursor) => page.cursor = Some(cursor),

@@ -1,35 +1,32 @@
 //! One running Escrow: what its loops share.
 //!
 //! Everything here can be lost without harm: the catalog is rebuilt from the store, nudges only wake a loop that would have
-//! looked a moment later, and the brake's count is a window of the recent past. What must survive is a row.
+//! looked a moment later. What must survive is a row.
 
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 
 use crate::faults::Step as _;
-use crate::saga::batch::{Loaded, SavedOrder};
+use crate::saga::batch::Loaded;
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Plan, Work};
-use crate::saga::order::{DoubtKind, StuckReason};
-use crate::saga::time::Moment;
+use crate::saga::order::DoubtKind;
 use crate::store::{Committed, Store, StoreError};
 use crate::telemetry::Metrics;
 
-use super::brake::Brakes;
 use super::sight::Sight;
 
 /// What the loops of one process share.
 pub struct Escrow {
     pub store: Arc<dyn Store>,
     catalog: RwLock<Arc<Catalog>>,
-    brakes: Mutex<Brakes>,
     pub nudges: Nudges,
     pub sight: Sight,
     pub metrics: Arc<Metrics>,
@@ -45,6 +42,8 @@ pub struct Nudges {
     pub watermark: Notify,
     /// A doubt went.
     pub doubts: Notify,
+    /// An action on many orders began.
+    pub bulk: Notify,
     /// A deadline was armed that is earlier than what the pulse sleeps for.
     pub armed: Notify,
     /// The moment the pulse sleeps for, in microseconds.
@@ -59,10 +58,10 @@ impl Escrow {
         Self {
             store,
             catalog: RwLock::new(catalog),
-            brakes: Mutex::new(Brakes::default()),
             nudges: Nudges {
                 outbox: Notify::new(),
                 doubts: Notify::new(),
+                bulk: Notify::new(),
                 watermark: Notify::new(),
                 armed: Notify::new(),
                 sleeping_for: AtomicI64::new(i64::MAX),
@@ -118,24 +117,11 @@ impl Escrow {
         }
     }
 
-    /// How many more orders of each saga may turn back by timeout.
-    fn brakes_left(&self, catalog: &Catalog, now: Moment) -> BTreeMap<String, u32> {
-        self.brakes.lock().unwrap_or_else(PoisonError::into_inner).left(catalog, now)
-    }
-
-    /// Whether the brake of a saga holds.
-    pub fn is_braked(&self, saga: &str) -> bool {
-        self.brakes.lock().unwrap_or_else(PoisonError::into_inner).is_latched(saga)
-    }
-
     /// A plan for `work` with everything else as it is now.
-    pub fn plan(&self, work: Vec<Work>, now: Moment) -> Plan {
-        let catalog = self.catalog();
-        let brakes = self.brakes_left(&catalog, now);
+    pub fn plan(&self, work: Vec<Work>) -> Plan {
         Plan {
-            catalog,
+            catalog: self.catalog(),
             work,
-            brakes,
             tap: None,
             token: None,
             idempotency_key: None,
@@ -174,10 +160,10 @@ impl Escrow {
     ///
     /// # Errors
     /// The database cannot be used now; some of the work may be done.
-    pub async fn commit_each(&self, work: Vec<Work>, now: Moment) -> Result<Vec<Committed>, StoreError> {
+    pub async fn commit_each(&self, work: Vec<Work>) -> Result<Vec<Committed>, StoreError> {
         let (mut done, mut pieces) = (Vec::new(), vec![work]);
         while let Some(mut piece) = pieces.pop().filter(|piece| !piece.is_empty()) {
-            match self.commit(self.plan(piece.clone(), now)).at("escrow.commit_piece").await {
+            match self.commit(self.plan(piece.clone())).at("escrow.commit_piece").await {
                 Ok(committed) => done.push(committed),
                 Err(error @ StoreError::Unavailable(_)) => return Err(error),
                 Err(error) if piece.len() == 1 => {
@@ -202,14 +188,8 @@ impl Escrow {
         for delay in &changes.fire_delays {
             self.metrics.deadline_fire_delay.observe(delay.as_secs_f64());
         }
-        let held: BTreeSet<&str> = changes.orders.iter().filter(|saved| was_held(saved)).map(saga_of).collect();
-        if !changes.turned_by_timeout.is_empty() || !held.is_empty() {
-            let mut brakes = self.brakes.lock().unwrap_or_else(PoisonError::into_inner);
-            brakes.count(&changes.turned_by_timeout, committed.now);
-            for saga in held {
-                tracing::error!(saga, "the brake holds: too many orders turned back by timeout");
-                brakes.latch(saga);
-            }
+        for saved in changes.states.iter().filter(|saved| !saved.entries.is_empty()) {
+            tracing::error!(saga = saved.saga, "the brake holds: too many orders turned back by timeout");
         }
         if !changes.outbox.is_empty() {
             self.nudges.outbox.notify_one();
@@ -230,14 +210,4 @@ impl Escrow {
 /// A program that broke over its input; nothing was saved.
 fn broken(panic: &(dyn Any + Send)) -> StoreError {
     StoreError::Corrupt(format!("the program broke over it: {}", super::words_of(panic)))
-}
-
-/// Whether the brake held the order in this batch.
-fn was_held(saved: &SavedOrder) -> bool {
-    let order = &saved.order;
-    order.life.needs.iter().any(|need| need.reason == StuckReason::Held && need.since == order.updated_at)
-}
-
-fn saga_of(saved: &SavedOrder) -> &str {
-    &saved.order.key.saga
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::bus::Tap;
-use crate::telemetry::RoleLabel;
+use crate::telemetry::{RoleLabel, SagaLabel};
 
 use super::watermark::Watermarks;
 use super::{Escrow, Ran, Worker, WorkerError};
@@ -38,6 +38,12 @@ impl Worker for Gauges {
             let metrics = &self.escrow.metrics;
             let counts = self.escrow.store.count_by_status().await?;
             metrics.set_stored(&counts, self.escrow.store.outbox_backlog().await?);
+            let states = self.escrow.store.saga_states().await?;
+            for saga in self.escrow.catalog().newest_all() {
+                let latched = states.get(&saga.name).is_some_and(|state| state.brake.latched_at.is_some());
+                let label = SagaLabel { saga: saga.name.clone() };
+                metrics.brake_latched.get_or_create(&label).set(i64::from(latched && saga.brake.is_some()));
+            }
             if let Some(known) = self.watermarks.last() {
                 for (saga, watermark) in &known.by_saga {
                     metrics.set_watermark(saga, *watermark);

@@ -169,7 +169,7 @@ impl Ingest {
     async fn read(&mut self, batch: &Taken, shutdown: &CancellationToken) -> Result<Plan, Lost> {
         let catalog = self.escrow.catalog();
         let secret: Digest = sha2::Sha256::digest(Uuid::new_v4().as_bytes()).into();
-        let mut plan = self.escrow.plan(Vec::new(), Moment(0));
+        let mut plan = self.escrow.plan(Vec::new());
         let (mut canary, mut carried_on) = (None, None);
         let mut salts = 0_u64;
         for item in &batch.items {

@@ -74,8 +74,7 @@ impl Commands {
         migration: &Arc<Migration>,
     ) -> Result<Vec<MigrationAnswer>, CommandError> {
         let work = keys.iter().map(|key| Work::Migrate(key.clone(), Arc::clone(migration))).collect();
-        let now = self.escrow.store.now().await?;
-        let committed = self.escrow.commit_each(work, now).await?;
+        let committed = self.escrow.commit_each(work).await?;
         let mut answers: Vec<MigrationAnswer> =
             committed.into_iter().flat_map(|committed| committed.changes.migrations).collect();
         let answered: BTreeSet<OrderKey> = answers.iter().map(|answer| answer.key.clone()).collect();

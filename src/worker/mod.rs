@@ -4,14 +4,14 @@
 //!   ingest      Source ─▶ read ─▶ commit ─▶ ack          pulse      canaries when a deadline comes due, else every 5 s
 //!   deadlines   what the watermark has passed ─▶ commit  looks      bind watched exchanges, every 2 s
 //!   relay       outbox ─▶ publish ─▶ word ─▶ commit      doubts     what was held back, when a doubt goes
-//!                                                        housekeeping  by the calendar
+//!   bulk        actions on many orders, at a rate          housekeeping  by the calendar
 //! ```
 //!
 //! A loop that fails logs it once, waits, and runs again: the next run is the retry. Loops take no input but what the store
 //! holds, so any of them may run in every replica, and losing a nudge costs latency only.
 
 pub mod applying;
-pub mod brake;
+pub mod bulk;
 pub mod commands;
 pub mod deadlines;
 pub mod definitions;

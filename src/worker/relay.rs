@@ -104,7 +104,7 @@ impl Worker for Relay {
             let work = settlements(&claimed, verdicts);
             if !work.is_empty() {
                 // A row whose settlement is refused stays leased, and is tried again when that is over.
-                self.escrow.commit_each(work, now).at("relay.settle").await?;
+                self.escrow.commit_each(work).at("relay.settle").await?;
             }
             if !unknown.is_empty() {
                 store.release_outbox(unknown, RELEASE_AFTER).at("relay.release_unknown").await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use escrow::bus::{Delivery, Envelope};
 use escrow::saga::batch::{Changes, Loaded, Quarantined, StoredPayload};
+use escrow::saga::brake::SagaState;
 use escrow::saga::catalog::Catalog;
 use escrow::saga::decide::{Delivered, FromTap, Plan, Work};
 use escrow::saga::definition::Mode;
@@ -61,7 +62,7 @@ pub struct Stage {
     pub last_batch: Vec<Digest>,
     pub watermark: Option<Moment>,
     pub answers: BTreeMap<String, u64>,
-    pub brakes: BTreeMap<String, u32>,
+    pub states: BTreeMap<String, SagaState>,
     pub modes: BTreeMap<String, Mode>,
     stored: BTreeMap<(OrderKey, u64), StoredPayload>,
     read: u64,
@@ -82,7 +83,7 @@ impl Stage {
             last_batch: Vec::new(),
             watermark: None,
             answers: BTreeMap::new(),
-            brakes: BTreeMap::new(),
+            states: BTreeMap::new(),
             modes: BTreeMap::new(),
             stored: BTreeMap::new(),
             read: 0,
@@ -101,7 +102,6 @@ impl Stage {
         Plan {
             catalog: Arc::clone(&self.catalog),
             work,
-            brakes: self.brakes.clone(),
             tap: None,
             token: None,
             idempotency_key: None,
@@ -148,6 +148,9 @@ impl Stage {
             answered: lookup.idempotency_key.and_then(|key| self.answers.get(&key).copied()),
             ..Loaded::default()
         };
+        for saga in &lookup.states {
+            loaded.states.insert(saga.clone(), self.states.get(saga).cloned().unwrap_or_default());
+        }
         for (saga, most) in &lookup.arrivals {
             let is_open = |order: &&Order| order.key.saga == *saga && !order.life.status.is_ended();
             let mut line: Vec<&Order> = self.orders.values().filter(is_open).collect();
@@ -213,6 +216,7 @@ impl Stage {
             });
         }
         self.quarantine.extend(changes.quarantined.iter().cloned());
+        self.states.extend(changes.states.iter().map(|saved| (saved.saga.clone(), saved.state.clone())));
         self.counters.extend(changes.counters.clone());
         if let Some(tap) = &changes.tap {
             self.last_batch.clone_from(&tap.last_batch);

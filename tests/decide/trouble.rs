@@ -1,7 +1,5 @@
 //! One input's trouble stays its own; and what one batch does to what the same batch did before.
 
-use std::collections::BTreeMap;
-
 use escrow::bus::Delivery;
 use escrow::saga::decide::{Plan, Work};
 use escrow::saga::definition::Mode;
@@ -70,16 +68,52 @@ fn an_order_whose_row_cannot_be_read_costs_no_other_anything() {
 
 #[test]
 fn the_brake_lets_its_budget_through_and_holds_the_rest_of_the_batch() {
-    let mut stage = Stage::new([SAGA]);
+    let mut stage = Stage::new([SAGA.replace("steps:", "brake: { orders: 2, per: 1m }\nsteps:").as_str()]);
     let ids = ["1", "2", "3", "4"];
     stage.batch(&ids.map(|id| shop("Placed", id)));
-    stage.brakes = BTreeMap::from([("order".to_owned(), 2)]);
     stage.now = START + Span::from_secs(61);
     let changes = stage.work(ids.map(|id| Work::Due(key("order", id), stage.now)).to_vec());
-    assert_eq!((changes.turned_by_timeout["order"], changes.tally.deadlines_fired), (2, 4));
+    assert_eq!(changes.tally.deadlines_fired, 4);
+    let [saved] = changes.states.as_slice() else { panic!("{:?}", changes.states) };
+    assert_eq!(
+        (saved.state.brake.turned.as_slice(), saved.state.brake.latched_at),
+        (&[(stage.now, 2)][..], Some(stage.now))
+    );
+    let [latched] = saved.entries.as_slice() else { panic!("{:?}", saved.entries) };
+    assert_eq!(latched.entry.body.name.as_deref(), Some("brake_latched"));
     let held = |id: &&str| stage.order("order", id).life.needs.iter().any(|need| need.reason == StuckReason::Held);
     assert_eq!(ids.iter().filter(|id| held(id)).count(), 2);
     assert_eq!(changes.fire_delays, [Span::from_secs(1); 4]);
+}
+
+#[test]
+fn only_deadlines_that_may_turn_an_order_back_wait_for_the_brake() {
+    let asks = |text: &str, work: Vec<Work>| !Stage::new([text]).plan(work).lookup().states.is_empty();
+    let due = || vec![Work::Due(key("order", "1"), START)];
+    assert!(asks(SAGA, due()), "the usual brake");
+    assert!(!asks(&SAGA.replace("steps:", "brake: none\nsteps:"), due()));
+    assert!(!asks(&SAGA.replace("on_timeout: compensate", "on_timeout: alert"), due()));
+    let delivered = Work::Delivered(Stage::new([SAGA]).read(&shop("Placed", "1")));
+    let others = vec![delivered, command("1", Action::Release), Work::Reconsider(key("order", "1"))];
+    assert!(!asks(SAGA, others));
+}
+
+#[test]
+fn a_latched_brake_holds_the_next_batch_and_says_so_once() {
+    let mut stage = Stage::new([SAGA.replace("steps:", "brake: { orders: 1, per: 1m }\nsteps:").as_str()]);
+    stage.batch(&["1", "2", "3"].map(|id| shop("Placed", id)));
+    stage.now = START + Span::from_secs(61);
+    let due = |stage: &Stage, id: &str| Work::Due(key("order", id), stage.now);
+    let first = stage.work(vec![due(&stage, "1"), due(&stage, "2")]);
+    assert_eq!(first.states[0].entries.len(), 1);
+    stage.now = START + Span::from_secs(600);
+    let later = stage.work(vec![due(&stage, "3")]);
+    let held = stage.order("order", "3").life.needs.iter().any(|need| need.reason == StuckReason::Held);
+    assert!(held && later.states[0].entries.is_empty(), "{:?}", later.states);
+    // A person releases it: nothing is counted, and the brake stays as it is.
+    let released = stage.work(vec![command("3", Action::Release)]);
+    assert_eq!((released.answers.len(), released.states.len()), (1, 0));
+    assert_eq!(stage.order("order", "3").life.status, Status::Compensating);
 }
 
 #[test]

@@ -59,7 +59,7 @@ async fn the_brake_holds_what_is_too_many_and_a_release_lets_it_go() {
     bed.shows("1", "compensated: done, compensated").await;
     bed.shows("2", "compensated: done, compensated").await;
     bed.shows("3", "stuck (held): done, timed_out").await;
-    assert!(running.escrow.is_braked("order"));
+    assert!(bed.truth.saga_states().await.unwrap()["order"].brake.latched_at.is_some());
     act(&running, "3", Action::Release).await.unwrap();
     bed.shows("3", "compensated: done, compensated").await;
     // It stays on until a person takes it off, however long ago that was.

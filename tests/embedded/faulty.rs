@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use escrow::saga::batch::{Lookup, NewDoubt};
+use escrow::saga::brake::{Brake, SagaState};
 use escrow::saga::definition::Mode;
 use escrow::saga::journal::Broken;
 use escrow::saga::order::{Doubt, Order, OrderKey};
 use escrow::saga::time::{Moment, Span};
 use escrow::store::{
-    Backlog, BindingRow, Claimed, Committed, Decide, DefinitionRow, JournalFilter, JournalRow, Listed, NewDefinition,
-    OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError,
-    StoredPayload, StuckGroup, TapRow,
+    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Decide, DefinitionRow,
+    JournalFilter, JournalRow, Listed, NewDefinition, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query,
+    StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, TapRow,
 };
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
@@ -97,12 +98,17 @@ impl Store for Faulty {
         save_definition(definition: NewDefinition) -> ();
         set_mode(saga: String, mode: Mode, actor: String, reason: String) -> ();
         apply_version(saga: String, version: u32, actor: String, reason: String) -> ();
+        reset_brake(saga: String, actor: String, reason: String) -> Brake;
         tap(name: String) -> TapRow;
         save_binding(tap: String, binding: BindingRow) -> ();
         forget_binding(tap: String, exchange: String) -> ();
         accepting(name: String, pause: Span) -> TapRow;
         record_doubts(doubts: Vec<NewDoubt>) -> ();
         lease(name: String, owner: Uuid, lease: Span) -> bool;
+        begin_bulk(id: Uuid, ask: BulkAsk) -> Option<Bulk>;
+        claim_bulk(owner: Uuid, lease: Span) -> BulkTurn;
+        settle_bulk(id: Uuid, place: u64, outcome: BulkOutcome, every: Span) -> ();
+        stop_bulk(id: Uuid, actor: String, reason: String) -> Option<Bulk>;
         purge(before: Moment) -> u64;
         refresh_stats(since: Moment) -> ();
     }
@@ -124,11 +130,14 @@ impl Query for Faulty {
         keys_after(after: Option<OrderKey>, limit: usize) -> Vec<OrderKey>;
         definitions() -> Vec<DefinitionRow>;
         modes() -> BTreeMap<String, Mode>;
+        saga_states() -> BTreeMap<String, SagaState>;
         quarantine(filter: QuarantineFilter, page: Page) -> Listed<QuarantineRow>;
         quarantined(id: i64) -> Option<QuarantineRow>;
         doubts(limit: usize) -> Vec<Doubt>;
         bindings(tap: String) -> Vec<BindingRow>;
         stats(saga: String, window: Option<Span>) -> Vec<StepStats>;
+        bulk(id: Uuid) -> Option<Bulk>;
+        bulk_orders(id: Uuid, outcome: Option<String>, page: Page) -> Listed<BulkOrder>;
         outbox_backlog() -> Backlog;
     }
 }

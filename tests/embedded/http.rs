@@ -24,6 +24,17 @@ async fn post(running: &Running, name: &str, order: &str) -> u16 {
     call.send().await.unwrap().status().as_u16()
 }
 
+/// Calls the API as `ann`, and gives what it answers.
+pub async fn call(running: &Running, method: &str, path: &str, body: &Value) -> Value {
+    let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+    let mut call = reqwest::Client::new().request(method, format!("http://{}{path}", running.address));
+    call = call.header("x-escrow-actor", "ann");
+    if !body.is_null() {
+        call = call.header("content-type", "application/json").body(body.to_string());
+    }
+    call.send().await.unwrap().json().await.unwrap()
+}
+
 async fn get(running: &Running, path: &str) -> Value {
     let answer = reqwest::get(format!("http://{}{path}", running.address)).await.unwrap();
     answer.json().await.unwrap()

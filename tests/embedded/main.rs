@@ -5,10 +5,13 @@
 mod acting;
 mod bed;
 mod bindings;
+mod brake;
+mod bulk;
 mod doubt;
 mod faulty;
 mod http;
 mod migrating;
+mod observe;
 mod outages;
 mod replicas;
 mod versions;

@@ -1,6 +1,8 @@
 //! What a store promises, as one list of facts held by both.
 
 mod apply;
+mod brake;
+mod bulk;
 mod catalog;
 mod crash;
 mod given;
@@ -111,6 +113,14 @@ contract! {
         text_with_nul_is_refused_and_kept_in_quarantine
         an_answered_command_is_remembered
         a_tap_remembers_its_last_batch_and_never_goes_back;
+    brake:
+        turned_orders_are_counted_by_one_batch_at_a_time
+        a_batch_that_turns_nothing_back_does_not_wait_for_the_brake
+        what_is_changed_about_a_saga_is_a_trail_of_its_own;
+    bulk:
+        a_filter_names_the_orders_of_one_moment
+        one_replica_at_a_time_carries_an_action_on
+        a_person_stops_an_action_and_what_ended_is_forgotten;
     catalog:
         definitions_are_stored_once_and_count_their_open_orders
         of_versions_applied_at_once_the_highest_opens_orders

@@ -66,7 +66,9 @@ fn what_a_person_released_is_not_held_back_by_a_doubt_that_comes_later() {
 fn only_a_turning_back_by_timeout_that_nobody_released_counts() {
     let counted = |run: &Run, input: &Input| {
         let with = Circumstances { now: run.now, mode: run.mode, braked: run.braked, doubts: &[] };
-        apply(&run.saga, run.order.clone(), &mut run.stored.clone(), input, &with).unwrap().turned_by_timeout
+        let outcome = apply(&run.saga, run.order.clone(), &mut run.stored.clone(), input, &with).unwrap();
+        assert_eq!(outcome.held, run.braked && matches!(input, Input::Due(_)), "what latches it");
+        outcome.turned_by_timeout
     };
     let mut run = given(SAGA).when([event("OrderPlaced"), at("30s").event("OrderPlaced")]);
     let timeout = Input::Due(run.now);

@@ -1,5 +1,6 @@
 //! The API, called as a client calls it, over a store and a desk that are plain values.
 
+mod actions;
 mod fixtures;
 mod openapi;
 mod orders;

@@ -1,13 +1,18 @@
 //! The document against the router that answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::support::{Api, FakeDesk, FakeStore, ago, journal_row, order};
+use super::support::{Api, FakeDesk, FakeStore, ago, bulk, journal_row, key, order};
 use crate::http::state::BusReport;
+use crate::saga::input::Action;
 use crate::saga::order::{Need, Status, StuckReason};
-use crate::store::{QuarantineRow, StuckGroup};
+use crate::saga::time::Span;
+use crate::store::{BulkAsk, BulkOrder, BulkOutcome, OrderFilter, QuarantineRow, StuckGroup};
+
+/// An action on many orders that is there.
+const BULK: &str = "00000000-0000-0000-0000-000000000001";
 
 fn operations(document: &Value) -> Vec<(String, String, &Value)> {
     let paths = document["paths"].as_object().unwrap();
@@ -48,11 +53,26 @@ fn api() -> Api {
         resolved_by: None,
         resolved_reason: None,
     };
-    let store = FakeStore { groups: vec![group], quarantine: vec![message], ..FakeStore::default() };
+    let id = BULK.parse().unwrap();
+    let ask = BulkAsk {
+        filter: OrderFilter::default(),
+        given: BTreeMap::from([("saga".to_owned(), "order".to_owned())]),
+        action: Action::Note,
+        step: None,
+        actor: "ann".to_owned(),
+        reason: "r".to_owned(),
+        every: Span::from_millis(100),
+    };
+    let done = BulkOrder { place: 1, key: key("101"), outcome: Some(BulkOutcome::Done(2)), at: Some(ago(1)) };
+    let bulks = vec![bulk(id, ask.clone())];
+    let (quarantine, groups, bulk_orders) = (vec![message], vec![group], vec![done]);
+    let store = FakeStore { quarantine, groups, bulks, bulk_orders, ..FakeStore::default() };
     store.orders.lock().unwrap().extend([order("101"), stuck]);
     store.journal.lock().unwrap().push(journal_row(1, "101", 1, "OrderPlaced", 0));
     let bus = BusReport { consuming_connected: true, publishing_connected: true, ..BusReport::default() };
-    Api::new(store, FakeDesk { bus: Some(bus), ..FakeDesk::default() })
+    let desk = FakeDesk { bus: Some(bus), ..FakeDesk::default() };
+    desk.bulks.lock().unwrap().push((id, ask));
+    Api::new(store, desk)
 }
 
 #[tokio::test]
@@ -65,12 +85,16 @@ async fn every_route_of_the_contract_is_described_under_a_name_of_its_own() {
         "get /v1/sagas/{saga}/orders/{order_id}",
         "get /v1/sagas/{saga}/orders/{order_id}/audit",
         "post /v1/sagas/{saga}/orders/{order_id}/actions",
+        "post /v1/actions",
+        "get /v1/actions/{id}",
+        "post /v1/actions/{id}/stop",
         "get /v1/sagas",
         "get /v1/sagas/{saga}",
         "get /v1/sagas/{saga}/stats",
         "put /v1/sagas/{saga}/mode",
         "put /v1/sagas/{saga}/version",
         "post /v1/sagas/{saga}/migrate",
+        "post /v1/sagas/{saga}/brake/reset",
         "get /v1/incidents",
         "get /v1/journal",
         "get /v1/status",
@@ -101,7 +125,10 @@ async fn every_described_answer_is_what_the_router_gives() {
         let responses = operation["responses"].as_object().unwrap();
         let (status, response) = responses.iter().find(|(status, _)| status.starts_with('2')).unwrap();
         let Some(content) = response["content"]["application/json"].as_object() else { continue };
-        let filled = path.replace("{saga}", "order").replace("{order_id}", "101").replace("{id}", "1");
+        let filled = path
+            .replace("{saga}", "order")
+            .replace("{order_id}", "101")
+            .replace("{id}", if path.starts_with("/v1/actions") { BULK } else { "1" });
         let answer = match (method.as_str(), path.as_str()) {
             ("get", _) => api.get(&filled).await,
             ("put", "/v1/sagas/{saga}/version") => {
@@ -111,6 +138,9 @@ async fn every_described_answer_is_what_the_router_gives() {
                 api.post(&filled, &json!({"from": 1, "to": 2, "reason": "r"})).await
             }
             ("put", _) => api.json("PUT", &filled, &json!({"mode": "act", "reason": "r"})).await,
+            ("post", "/v1/actions") => {
+                api.post(&filled, &json!({"filter": {"saga": "order"}, "action": "note", "dry_run": true})).await
+            }
             ("post", path) if path.ends_with("/actions") => {
                 api.post(&filled, &json!({"action": "note", "reason": "r"})).await
             }
@@ -131,7 +161,7 @@ async fn every_described_answer_is_what_the_router_gives() {
         assert!(faults.is_empty(), "{method} {path}: {faults:?}\n{}", answer.text);
         checked += 1;
     }
-    assert_eq!(checked, 20, "every call that answers with JSON");
+    assert_eq!(checked, 24, "every call that answers with JSON");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+use uuid::Uuid;
 
 pub use super::fixtures::*;
 use crate::bus::Delivery;
@@ -19,6 +20,7 @@ use crate::http::router;
 use crate::http::state::{
     ActError, ApiState, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError,
 };
+use crate::saga::brake::{Brake, SagaState};
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
 use crate::saga::journal::Broken;
@@ -28,8 +30,9 @@ use crate::saga::migration::{
 use crate::saga::order::{Doubt, Order, OrderKey, Status, StepStatus};
 use crate::saga::time::Moment;
 use crate::store::{
-    Backlog, BindingRow, DefinitionRow, JournalFilter, JournalRow, Listed, OrderFilter, Page, QuarantineFilter,
-    QuarantineRow, Query, StatusCount, StepStats, StoreError, StoredPayload, StuckGroup,
+    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkState, DefinitionRow, JournalFilter, JournalRow, Listed,
+    OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, StoreError, StoredPayload,
+    StuckGroup,
 };
 use crate::telemetry::Metrics;
 
@@ -43,6 +46,9 @@ pub struct FakeStore {
     pub stats: Vec<StepStats>,
     pub doubts: Vec<Doubt>,
     pub modes: BTreeMap<String, Mode>,
+    pub states: BTreeMap<String, SagaState>,
+    pub bulks: Vec<Bulk>,
+    pub bulk_orders: Vec<BulkOrder>,
     /// The database is away.
     pub is_away: bool,
     pub asked: Mutex<Vec<OrderFilter>>,
@@ -125,8 +131,11 @@ impl Query for FakeStore {
 
     fn keys_after(&self, after: Option<OrderKey>, limit: usize) -> BoxFuture<'_, Result<Vec<OrderKey>, StoreError>> {
         let mut keys: Vec<OrderKey> = self.orders.lock().unwrap().iter().map(|it| it.key.clone()).collect();
-        keys.sort();
-        self.answer(|| keys.into_iter().filter(|key| Some(key) > after.as_ref()).take(limit).collect())
+        // By id and then saga, as the stores do.
+        let place = |key: &OrderKey| (key.order_id.clone(), key.saga.clone());
+        keys.sort_by_key(place);
+        let after = after.as_ref().map(place);
+        self.answer(|| keys.into_iter().filter(|key| Some(place(key)) > after).take(limit).collect())
     }
 
     fn definitions(&self) -> BoxFuture<'_, Result<Vec<DefinitionRow>, StoreError>> {
@@ -145,6 +154,10 @@ impl Query for FakeStore {
 
     fn modes(&self) -> BoxFuture<'_, Result<BTreeMap<String, Mode>, StoreError>> {
         self.answer(|| self.modes.clone())
+    }
+
+    fn saga_states(&self) -> BoxFuture<'_, Result<BTreeMap<String, SagaState>, StoreError>> {
+        self.answer(|| self.states.clone())
     }
 
     fn quarantine(
@@ -177,6 +190,22 @@ impl Query for FakeStore {
         self.answer(|| self.stats.iter().filter(|it| it.saga == saga).cloned().collect())
     }
 
+    fn bulk(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>> {
+        self.answer(|| self.bulks.iter().find(|it| it.id == id).cloned())
+    }
+
+    fn bulk_orders(
+        &self,
+        _id: Uuid,
+        outcome: Option<String>,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Listed<BulkOrder>, StoreError>> {
+        let is_wanted = |it: &&BulkOrder| {
+            outcome.as_deref().is_none_or(|word| it.outcome.as_ref().is_some_and(|outcome| outcome.word() == word))
+        };
+        self.page(self.bulk_orders.iter().filter(is_wanted).cloned().collect(), &page)
+    }
+
     fn outbox_backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreError>> {
         self.answer(|| Backlog { rows: 2, oldest_at: Some(ago(3)) })
     }
@@ -189,6 +218,8 @@ pub struct FakeDesk {
     pub modes: Mutex<Vec<(String, Mode, String, String)>>,
     pub versions: Mutex<Vec<(String, u32)>>,
     pub migrations: Mutex<Vec<(Migration, OrderFilter, Page)>>,
+    pub bulks: Mutex<Vec<(Uuid, BulkAsk)>>,
+    pub resets: Mutex<Vec<(String, String, String)>>,
     pub submitted: Mutex<Vec<Delivery>>,
     pub nudges: watch::Sender<u64>,
     pub bus: Option<BusReport>,
@@ -202,6 +233,8 @@ impl Default for FakeDesk {
             modes: Mutex::default(),
             versions: Mutex::default(),
             migrations: Mutex::default(),
+            bulks: Mutex::default(),
+            resets: Mutex::default(),
             submitted: Mutex::default(),
             nudges: watch::channel(0).0,
             bus: None,
@@ -224,6 +257,23 @@ impl Desk for FakeDesk {
         };
         self.asks.lock().unwrap().push(ask);
         Box::pin(async move { answer })
+    }
+
+    fn begin_bulk(&self, id: Uuid, ask: BulkAsk) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>> {
+        let is_small = ask.filter.order_id.as_deref() != Some("many");
+        self.bulks.lock().unwrap().push((id, ask.clone()));
+        Box::pin(async move { Ok(is_small.then(|| bulk(id, ask))) })
+    }
+
+    fn stop_bulk(&self, id: Uuid, actor: String, reason: String) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>> {
+        let begun = self.bulks.lock().unwrap().iter().find(|it| it.0 == id).cloned();
+        let stopped = begun.map(|(id, ask)| Bulk {
+            state: if ask.step.is_some() { BulkState::Done } else { BulkState::Stopped },
+            stopped_by: Some(actor),
+            stopped_reason: Some(reason),
+            ..bulk(id, ask)
+        });
+        Box::pin(async move { Ok(stopped) })
     }
 
     fn set_mode(
@@ -284,6 +334,11 @@ impl Desk for FakeDesk {
         Box::pin(async move { Ok(listed) })
     }
 
+    fn reset_brake(&self, saga: String, actor: String, reason: String) -> BoxFuture<'_, Result<Brake, StoreError>> {
+        self.resets.lock().unwrap().push((saga, actor, reason));
+        Box::pin(async { Ok(Brake { turned: Vec::new(), latched_at: Some(ago(60)) }) })
+    }
+
     fn submit(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Result<(), SubmitError>> {
         let is_busy = deliveries.iter().any(|it| it.envelope.property("message_id") == Some("busy"));
         self.submitted.lock().unwrap().extend(deliveries);
@@ -326,6 +381,23 @@ impl Desk for FakeDesk {
 
     fn nudges(&self) -> watch::Receiver<u64> {
         self.nudges.subscribe()
+    }
+}
+
+/// An action that has just begun on three orders.
+pub fn bulk(id: Uuid, ask: BulkAsk) -> Bulk {
+    Bulk {
+        id,
+        ask,
+        state: BulkState::Running,
+        total: 3,
+        done: 1,
+        refused: 1,
+        gone: 0,
+        created_at: ago(9),
+        ended_at: None,
+        stopped_by: None,
+        stopped_reason: None,
     }
 }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::placing::Placed;
 use super::{Arrival, Delivered, Plan, RawMessage, Unread, Work};
 use crate::saga::batch::{
-    Changes, Loaded, NewDoubt, QuarantineReason, Quarantined, SavedOrder, SavedPayload, Sealed, StoredPayload,
-    TapProgress,
+    Changes, Loaded, NewDoubt, QuarantineReason, Quarantined, SavedOrder, SavedPayload, SavedState, Sealed,
+    StoredPayload, TapProgress,
 };
+use crate::saga::brake::SagaState;
 use crate::saga::definition::Saga;
 use crate::saga::input::{Command, Event, Input, Misfit};
 use crate::saga::machine::{self, ResultOf, StoredEvents};
@@ -25,7 +26,9 @@ pub(super) struct Deciding<'a> {
     pub(super) counters: BTreeMap<String, u64>,
     last_batch: VecDeque<Digest>,
     this_batch: Vec<Digest>,
-    brakes: BTreeMap<String, u32>,
+    states: BTreeMap<String, SagaState>,
+    /// What is written about sagas as a whole; also says which states changed.
+    about_sagas: BTreeMap<String, Vec<Sealed>>,
     /// Those stored, and those this batch found so far.
     pub(super) doubts: Vec<Doubt>,
     pub(super) changes: Changes,
@@ -57,7 +60,8 @@ impl<'a> Deciding<'a> {
             counters: BTreeMap::new(),
             last_batch,
             this_batch: before,
-            brakes: plan.brakes.clone(),
+            states: loaded.states.clone(),
+            about_sagas: BTreeMap::new(),
             doubts: loaded.doubts.clone(),
             changes: Changes { idempotency_key: plan.idempotency_key.clone(), ..Changes::default() },
         }
@@ -238,11 +242,12 @@ impl Deciding<'_> {
             let working = self.begin_working(key, saga, now);
             self.working.insert(key.clone(), working);
         }
+        let braked = self.is_braked(&key.saga);
         let Some(working) = self.working.get_mut(key) else { return Ok(None) };
         let circumstances = Circumstances {
             now,
             mode: self.loaded.modes.get(&key.saga).copied().unwrap_or(saga.mode),
-            braked: self.brakes.get(&key.saga) == Some(&0),
+            braked,
             doubts: &self.doubts,
         };
         let first = working.order.sequence + 1;
@@ -252,13 +257,28 @@ impl Deciding<'_> {
         working.attributes_changed |= outcome.attributes_changed;
         let last = working.order.sequence;
         self.send(key, outcome.withdrawn, outcome.outbox);
-        if outcome.turned_by_timeout {
-            *self.changes.turned_by_timeout.entry(key.saga.clone()).or_default() += 1;
-            if let Some(left) = self.brakes.get_mut(&key.saga) {
-                *left = left.saturating_sub(1);
-            }
-        }
+        self.tell_brake(&key.saga, outcome.turned_by_timeout, outcome.held);
         Ok(Some((outcome.result, if last >= first { first } else { first - 1 })))
+    }
+
+    /// The brake's verdict on the next order of the saga.
+    fn is_braked(&self, saga: &str) -> bool {
+        let known = self.plan.brake_of(saga).zip(self.states.get(saga));
+        known.is_some_and(|(limit, state)| state.brake.holds(limit, self.loaded.now))
+    }
+
+    /// What the brake of the saga counts: an order that turned back by timeout, or that it held.
+    fn tell_brake(&mut self, saga: &str, turned: bool, held: bool) {
+        let now = self.loaded.now;
+        let Some((limit, state)) = self.plan.brake_of(saga).zip(self.states.get_mut(saga)) else { return };
+        if !turned && !held {
+            return;
+        }
+        if turned {
+            state.count(limit, now);
+        }
+        let latched = if held { state.latch(saga, limit, now) } else { None };
+        self.about_sagas.entry(saga.to_owned()).or_default().extend(latched);
     }
 
     pub(super) fn send(&mut self, key: &OrderKey, withdrawn: bool, outbox: Vec<Outgoing>) {
@@ -301,6 +321,11 @@ impl Deciding<'_> {
                 is_new: working.is_new,
                 attributes_changed: working.attributes_changed,
             });
+        }
+        for (saga, entries) in self.about_sagas {
+            if let Some(state) = self.states.remove(&saga) {
+                self.changes.states.push(SavedState { saga, state, entries });
+            }
         }
         // Only what is not known by its identity needs the token.
         let has_marks = !self.this_batch.is_empty();

@@ -8,7 +8,6 @@ mod deciding;
 mod migrating;
 mod placing;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -16,7 +15,7 @@ use serde_json::Value;
 use self::deciding::Deciding;
 use super::batch::{Changes, Loaded, Lookup, NewDoubt, Quarantined, Resolved, StoredPayload};
 use super::catalog::Catalog;
-use super::definition::Saga;
+use super::definition::{BrakeLimit, OnTimeout, Saga};
 use super::input::{Command, Confirmation, Event};
 use super::migration::Migration;
 use super::order::{Digest, Order, OrderKey};
@@ -112,8 +111,6 @@ pub type ReadStored = fn(&Saga, &str, &StoredPayload) -> Option<Value>;
 pub struct Plan {
     pub catalog: Arc<Catalog>,
     pub work: Vec<Work>,
-    /// How many more orders of a saga may turn back by timeout before the brake holds (rule 14); missing means no brake.
-    pub brakes: BTreeMap<String, u32>,
     /// `None` for what comes from no tap.
     pub tap: Option<FromTap>,
     /// Names this very batch: found in what the tap's last batch left behind, it says that the batch is applied already and only
@@ -170,7 +167,13 @@ impl Plan {
         for work in &self.work {
             match work {
                 Work::Delivered(delivered) => Self::look_up_delivered(delivered, &mut lookup),
-                Work::Due(key, _) | Work::Command(key, _) | Work::Migrate(key, _) | Work::Reconsider(key) => {
+                Work::Due(key, _) => {
+                    if !lookup.states.contains(&key.saga) && self.may_be_held(&key.saga) {
+                        lookup.states.insert(key.saga.clone());
+                    }
+                    lookup.orders.insert(key.clone());
+                }
+                Work::Command(key, _) | Work::Migrate(key, _) | Work::Reconsider(key) => {
                     lookup.orders.insert(key.clone());
                 }
                 Work::Settled { order, is_input, .. } => {
@@ -188,6 +191,18 @@ impl Plan {
             }
         }
         lookup
+    }
+
+    /// Whether a deadline of the saga may meet its brake. Nothing but a deadline turns an order back by timeout, so nothing else
+    /// waits for the brake's row.
+    fn may_be_held(&self, saga: &str) -> bool {
+        let turns = |version: &Saga| version.steps.iter().any(|step| step.on_timeout == OnTimeout::Compensate);
+        self.brake_of(saga).is_some() && self.catalog.versions(saga).any(|version| turns(version))
+    }
+
+    /// The limit of the saga's brake: the newest version says it, for the orders of all.
+    fn brake_of(&self, saga: &str) -> Option<BrakeLimit> {
+        self.catalog.newest(saga)?.brake
     }
 
     fn look_up_delivered(delivered: &Delivered, lookup: &mut Lookup) {

@@ -53,6 +53,7 @@ pub use opening::{expected_steps, opener};
 pub type StoredEvents = BTreeMap<u64, Value>;
 
 /// What followed from one input.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one run")]
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub order: Order,
@@ -65,6 +66,8 @@ pub struct Outcome {
     pub attributes_changed: bool,
     /// The order turned back by timeout: what the brake counts (rule 14).
     pub turned_by_timeout: bool,
+    /// The brake held the order: what latches it.
+    pub held: bool,
     pub result: ResultOf,
 }
 
@@ -124,6 +127,7 @@ struct Machine<'a> {
     turned_by_timeout: bool,
     /// The order was moved to another version, which the next entry says.
     migrated: Option<Migrated>,
+    held: bool,
     /// The event being applied was read within a second of its publishing.
     live: bool,
 }
@@ -178,6 +182,7 @@ impl<'a> Machine<'a> {
             attributes_changed: false,
             turned_by_timeout: false,
             migrated: None,
+            held: false,
             live: false,
         }
     }
@@ -190,6 +195,7 @@ impl<'a> Machine<'a> {
             withdrawn: self.withdrawn,
             attributes_changed: self.attributes_changed,
             turned_by_timeout: self.turned_by_timeout,
+            held: self.held,
             result,
         }
     }

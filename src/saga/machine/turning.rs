@@ -106,6 +106,7 @@ impl Machine<'_> {
             }
             self.withhold_turn(cause, StuckReason::Unproven);
         } else if matches!(cause, Cause::TimedOut(_)) && self.with.braked && !vouched {
+            self.held = true;
             self.withhold_turn(cause, StuckReason::Held);
         } else {
             self.turn_back(cause, vouched);

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use escrow::saga::brake::trail_of;
 use escrow::saga::definition::Mode;
+use escrow::saga::journal::Kind;
 use escrow::saga::order::Status;
 use escrow::saga::time::{Moment, Span};
 use escrow::store::{self, BindingRow, NewDefinition, StoreError};
@@ -67,11 +69,12 @@ pub async fn modes_are_set_first_by_a_definition_and_then_by_people(bed: Bed) {
     store.set_mode("order".to_owned(), Mode::Act, "ada".to_owned(), "tried for a week".to_owned()).await.unwrap();
     store.save_definition(definition(2, 2, "two", Mode::Observe)).await.unwrap();
     assert_eq!(store.modes().await.unwrap(), BTreeMap::from([("order".to_owned(), Mode::Act)]));
-    let log =
-        bed.lines("SELECT what || ' ' || detail || ' ' || actor || ' ' || reason AS line FROM saga_log", "line").await;
-    assert_eq!(log, ["mode act ada tried for a week"]);
-    assert!(bed.raw("UPDATE saga_log SET actor = 'eve'").await.is_err());
-    assert!(bed.raw("DELETE FROM saga_log").await.is_err());
+    let about = trail_of("order");
+    let trail = store.audit(about.clone(), 0, 10).await.unwrap();
+    let [change] = trail.as_slice() else { panic!("{trail:?}") };
+    assert_eq!((change.kind, change.actor.as_deref(), change.sequence), (Kind::Command, Some("ada"), 1));
+    assert!(change.text.contains("mode_act") && change.text.contains("tried for a week"), "{}", change.text);
+    assert_eq!(store.verify(about).await.unwrap(), Ok(1));
 }
 
 pub async fn a_pause_begins_a_new_accepting_interval(bed: Bed) {
