@@ -213,9 +213,12 @@ fn action_table(states: &[State]) -> String {
     markdown("order", actions.iter().map(|(name, _)| (*name).to_owned()), rows)
 }
 
+/// Makes the next version's text.
+type Change = fn(&str) -> String;
+
 /// States down, versions across: what becomes of an order that a person moves there.
 fn moving_table(states: &[State]) -> String {
-    let versions: [(&str, fn(&str) -> String); 3] = [
+    let versions: [(&str, Change); 3] = [
         ("the same steps", str::to_owned),
         ("`x` without a compensation", |text| cut(text, "    compensation:\n", "  y:")),
         ("without `x`", |text| cut(text, "  x:\n", "  y:").replace("after: x", "after: placed")),
