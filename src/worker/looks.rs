@@ -141,13 +141,13 @@ pub async fn hold_unbound(escrow: &Escrow, tap: &str) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Whether everything a version watches is written down as bound, or as absent.
+/// Whether everything a version watches is written down as bound, or as absent. Where nobody has written down the keys, they
+/// were bound by a program that wrote none.
 pub(super) fn stands(saga: &Arc<Saga>, rows: &[BindingRow]) -> bool {
     wanted_by(std::iter::once(saga)).iter().all(|wanted| {
-        let row = rows.iter().find(|row| row.exchange == wanted.exchange && row.problem.is_none());
-        row.is_some_and(|row| {
-            let bound = row.keys.as_deref().unwrap_or_default();
-            !row.bound || wanted.binding_keys().iter().all(|key| bound.contains(key))
+        rows.iter().find(|row| row.exchange == wanted.exchange).is_some_and(|row| {
+            let covers = |keys: &Vec<String>| wanted.binding_keys().iter().all(|key| keys.contains(key));
+            if row.bound { row.keys.as_ref().is_none_or(covers) } else { row.problem.is_none() }
         })
     })
 }

@@ -140,6 +140,7 @@ contract! {
     journal:
         the_journal_refuses_changes
         a_trail_that_was_tampered_with_is_found
+        entries_of_a_moved_order_number_the_steps_of_the_version_of_then
         entries_are_listed_newest_first_by_every_filter
         followers_miss_nothing_of_concurrent_writers
         payloads_are_kept_apart;

@@ -213,6 +213,36 @@ fn action_table(states: &[State]) -> String {
     markdown("order", actions.iter().map(|(name, _)| (*name).to_owned()), rows)
 }
 
+/// Makes the next version's text.
+type Change = fn(&str) -> String;
+
+/// States down, versions across: what becomes of an order that a person moves there.
+fn moving_table(states: &[State]) -> String {
+    let versions: [(&str, Change); 3] = [
+        ("the same steps", str::to_owned),
+        ("`x` without a compensation", |text| cut(text, "    compensation:\n", "  y:")),
+        ("without `x`", |text| cut(text, "  x:\n", "  y:").replace("after: x", "after: placed")),
+    ];
+    let rows = states.iter().map(|state| {
+        let cells = versions.iter().map(|(_, change)| {
+            let mut run = state.run.clone();
+            let text = change(&run.saga.text).replace("version: 1", "version: 2");
+            let to = escrow::saga::parse::parse("second.yaml", &text).unwrap().saga;
+            match (run.migrate(to, false), &run.answer) {
+                (None, Err(why)) => why.to_string(),
+                (_, _) => "moves".to_owned(),
+            }
+        });
+        row(state.name, cells)
+    });
+    markdown("x", versions.iter().map(|(name, _)| (*name).to_owned()), rows)
+}
+
+fn cut(text: &str, from: &str, to: &str) -> String {
+    let (begin, end) = (text.find(from).unwrap(), text.find(to).unwrap());
+    format!("{}{}", &text[..begin], &text[end..])
+}
+
 fn markdown(corner: &str, head: impl Iterator<Item = String>, rows: impl Iterator<Item = String>) -> String {
     let head: Vec<String> = head.collect();
     let rule = row("---", head.iter().map(|_| "---".to_owned()));
@@ -230,6 +260,8 @@ fn with_tables(document: &str) -> String {
         ("before", table(&before_turning(), &inputs())),
         ("after", table(&after_turning(), &inputs())),
         ("actions", action_table(&orders())),
+        ("moving before", moving_table(&before_turning())),
+        ("moving after", moving_table(&after_turning())),
     ];
     let mut document = document.to_owned();
     for (name, table) in tables {

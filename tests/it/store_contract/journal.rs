@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use escrow::saga::batch::Changes;
-use escrow::saga::journal::{Broken, Kind};
+use escrow::saga::batch::{Changes, SavedOrder};
+use escrow::saga::journal::{Broken, EntryBody, Kind, Migrated};
+use escrow::saga::order::Order;
+use escrow::saga::time::Moment;
 use escrow::store::{JournalFilter, JournalRow, Page, StoreError};
 use serde_json::json;
 
 use super::Bed;
-use super::given::{apply, attribute, begin_one, change, changed, key, lookup, of};
+use super::given::{apply, attribute, begin_one, change, changed, key, lookup, of, record, step_names};
 
 pub async fn the_journal_refuses_changes(bed: Bed) {
     begin_one(&*bed.store, key("a"), |_, _| {}).await;
@@ -26,6 +28,48 @@ pub async fn the_journal_refuses_changes(bed: Bed) {
                  SELECT saga, order_id, sequence, at, kind, body, hash FROM journal";
     assert!(bed.raw(again).await.is_err(), "a sequence is used once");
     assert_eq!(bed.store.verify(key("a")).await.unwrap(), Ok(1));
+}
+
+/// The order goes on under another version, whose steps stand in another order.
+fn moved(order: &Order, at: Moment, from: u32, to: u32) -> SavedOrder {
+    let mut order = order.clone();
+    let migrated = Migrated { from, to, places: vec![Some(1), Some(0), None] };
+    let body = EntryBody { migrated: Some(migrated.clone()), ..EntryBody::default() };
+    migrated.carry(&mut order);
+    let sealed = record(&mut order, at, Kind::Command, body, |order| order.steps[2].attempts = 1);
+    SavedOrder { order, step_names: step_names(), entries: vec![sealed], is_new: false, attributes_changed: false }
+}
+
+pub async fn entries_of_a_moved_order_number_the_steps_of_the_version_of_then(bed: Bed) {
+    let store = &*bed.store;
+    begin_one(store, key("a"), |order, _| drop(order.attributes.insert("n".to_owned(), attribute(json!(1))))).await;
+    change(store, key("a"), Kind::Deadline, |order| order.steps[1].attempts = 1).await;
+    for (from, to) in [(1, 2), (2, 3)] {
+        apply(store, lookup([key("a")]), move |loaded| Changes {
+            orders: vec![moved(&loaded.orders[&key("a")], loaded.now, from, to)],
+            ..Changes::default()
+        })
+        .await
+        .unwrap();
+    }
+    change(store, key("a"), Kind::Deadline, |order| order.steps[1].attempts = 7).await;
+    let versions = |rows: Vec<JournalRow>| rows.iter().map(|row| row.version).collect::<Vec<_>>();
+    assert_eq!(versions(store.audit(key("a"), 0, 10).await.unwrap()), [1, 1, 2, 3, 3]);
+    assert_eq!(versions(store.audit(key("a"), 2, 10).await.unwrap()), [2, 3, 3]);
+    assert_eq!(versions(store.journal_since(0, 10).await.unwrap()), [1, 1, 2, 3, 3]);
+    let all = store.journal(JournalFilter::default(), Page { limit: 10, cursor: None }).await.unwrap();
+    assert_eq!(versions(all.items), [3, 3, 2, 1, 1]);
+    assert_eq!(store.verify(key("a")).await.unwrap(), Ok(5));
+    let order = store.find_order(key("a")).await.unwrap().unwrap();
+    assert_eq!((order.version, order.earlier.len(), order.steps[1].attempts), (3, 2, 7));
+    // Its steps are named for the statistics.
+    let named = bed.lines("SELECT CAST(version AS text) AS line FROM step_names ORDER BY version", "line").await;
+    assert_eq!(named, ["1", "2", "3"]);
+    // Where it was is part of what is verified.
+    bed.raw("UPDATE orders SET earlier = '1 3,2 4'").await.unwrap();
+    assert!(matches!(store.verify(key("a")).await.unwrap(), Err(Broken::Fold { .. })));
+    bed.raw("UPDATE orders SET earlier = 'nonsense'").await.unwrap();
+    assert!(matches!(store.verify(key("a")).await, Ok(Err(_)) | Err(StoreError::Corrupt(_))));
 }
 
 /// Changes what the journal would refuse to have changed.
