@@ -145,7 +145,10 @@ impl Desk for RunningDesk {
             .map(|saga| (saga.name.clone(), self.saga_report(&saga.name, known.as_deref())))
             .collect();
         let braked = catalog.newest_all().filter(|saga| self.escrow.is_braked(&saga.name));
-        let problems = braked.map(|saga| format!("the brake of saga {} holds orders back", saga.name)).collect();
+        let mut problems: Vec<String> =
+            braked.map(|saga| format!("the brake of saga {} holds orders back", saga.name)).collect();
+        let refusal = self.escrow.sight.refusal();
+        problems.extend(refusal.as_ref().map(|why| format!("the database takes no writes: {why}")));
         let bus = self.tap.as_ref().map(|tap| {
             let health = tap.health();
             let blocked = health.blocked.then(|| "the broker holds back what is published (an alarm)".to_owned());
@@ -158,7 +161,7 @@ impl Desk for RunningDesk {
                 problem: health.problem.or(blocked),
             }
         });
-        StatusReport { name: self.name.clone(), started_at: self.started_at, bus, sagas, problems }
+        StatusReport { name: self.name.clone(), started_at: self.started_at, bus, sagas, problems, refusal }
     }
 
     fn nudges(&self) -> watch::Receiver<u64> {

@@ -150,6 +150,7 @@ impl Escrow {
             let applied = AssertUnwindSafe(self.store.apply(lookup, Arc::new(decide))).catch_unwind().await;
             let committed = applied.unwrap_or_else(|panic| Err(broken(&*panic)));
             self.metrics.db_retries.inc_by(u64::from(decided.load(Ordering::Relaxed).saturating_sub(1)));
+            self.sight.wrote("commit", committed.as_ref().err());
             let committed = committed?;
             self.after_commit(&committed);
             Ok(committed)

@@ -4,8 +4,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::chain_of;
 use crate::saga::time::{Moment, Span};
+use crate::store::StoreError;
 
 /// Neither a commit nor a canary for this long: blind.
 const BLIND_AFTER: Span = Span::from_secs(15);
@@ -15,6 +20,9 @@ const READING_WINDOW: usize = 1000;
 
 /// … more than this share unreadable makes the exchange one Escrow is blind on: one in so many.
 const UNREADABLE_ONE_IN: usize = 100;
+
+/// A write that failed longer ago than this says nothing any more: whoever still fails tries more often.
+const REFUSAL_COUNTS_FOR: Duration = Duration::from_secs(15);
 
 /// What is known about the view.
 #[derive(Debug, Default)]
@@ -33,6 +41,8 @@ struct Inner {
     readings: BTreeMap<String, VecDeque<bool>>,
     problems: BTreeMap<String, String>,
     lag: Option<Span>,
+    /// Who could not write when he last tried, when, and why.
+    refusals: BTreeMap<&'static str, (Instant, String)>,
 }
 
 /// How well Escrow sees, in one word and with the reason.
@@ -81,6 +91,24 @@ impl Sight {
     /// How far the tap lagged when the last canary came back.
     pub fn lag(&self) -> Option<Span> {
         self.with(|inner| inner.lag)
+    }
+
+    /// Somebody wrote to the database, or could not. It may well answer and take nothing: a standby, a full disk.
+    pub fn wrote(&self, who: &'static str, error: Option<&StoreError>) {
+        self.with(|inner| match error {
+            Some(error @ StoreError::Unavailable(_)) => {
+                drop(inner.refusals.insert(who, (Instant::now(), chain_of(error))));
+            }
+            Some(_) | None => drop(inner.refusals.remove(who)),
+        });
+    }
+
+    /// Why the database takes no writes, while it takes none.
+    pub fn refusal(&self) -> Option<String> {
+        self.with(|inner| {
+            inner.refusals.retain(|_, (at, _)| at.elapsed() < REFUSAL_COUNTS_FOR);
+            inner.refusals.values().next().map(|(_, why)| why.clone())
+        })
     }
 
     /// One message of an exchange could, or could not, be read.
@@ -159,6 +187,19 @@ mod tests {
         sight.stored(at(1));
         assert_eq!(sight.view(at(20), true, Some(at(18))), View::Clear, "its canary came back to the other");
         assert!(matches!(sight.view(at(40), true, Some(at(18))), View::Blind(_)));
+    }
+
+    #[test]
+    fn a_database_that_takes_no_writes_is_told_until_it_takes_one() {
+        let sight = Sight::default();
+        let away = || StoreError::Unavailable(sqlx::Error::PoolTimedOut);
+        sight.wrote("a", Some(&away()));
+        sight.wrote("b", None);
+        assert!(sight.refusal().is_some(), "another's success is not one's own");
+        sight.wrote("a", None);
+        assert_eq!(sight.refusal(), None);
+        sight.wrote("a", Some(&StoreError::Corrupt("one row".to_owned())));
+        assert_eq!(sight.refusal(), None, "that is not the database's");
     }
 
     #[test]

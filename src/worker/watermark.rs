@@ -306,7 +306,9 @@ impl Worker for Accepting {
 
     fn run_once(&mut self) -> BoxFuture<'_, Result<Ran, WorkerError>> {
         Box::pin(async move {
-            self.escrow.store.accepting(HTTP.to_owned(), HTTP_PAUSE_MAX).await?;
+            let said = self.escrow.store.accepting(HTTP.to_owned(), HTTP_PAUSE_MAX).await;
+            self.escrow.sight.wrote("accepting", said.as_ref().err());
+            said?;
             self.runs += 1;
             if self.runs.is_multiple_of(OTHERS_EVERY_RUNS) {
                 self.watermarks.load_over_http(&self.escrow).await?;

@@ -1,5 +1,7 @@
 //! Everything that can break around Escrow, with real servers and the real program.
 
+mod broker;
+mod channels;
 mod network;
 mod postgres;
 

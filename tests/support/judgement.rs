@@ -101,12 +101,7 @@ fn unharmed(order: &str, trail: &[Value], wrong: &mut Vec<String>) {
 }
 
 /// Timed out once, and each step undone under one message id, that of its trail.
-fn undone_once(
-    order: &str,
-    trail: &[Value],
-    asked: &BTreeMap<(String, String), Vec<String>>,
-    wrong: &mut Vec<String>,
-) {
+fn undone_once(order: &str, trail: &[Value], asked: &BTreeMap<(String, String), Vec<String>>, wrong: &mut Vec<String>) {
     let of = |kind: &str| trail.iter().filter(|entry| entry["kind"] == kind).collect::<Vec<_>>();
     let fired: Vec<_> = of("deadline").iter().map(|entry| entry["name"].clone()).collect();
     if fired != ["inventory"] {
@@ -119,7 +114,8 @@ fn undone_once(
             continue;
         };
         let ids: BTreeSet<&String> = asked.get(&(order.to_owned(), event.to_owned())).into_iter().flatten().collect();
-        let known = |id: &&String| decision["published"].as_array().is_some_and(|all| all.iter().any(|it| it == id.as_str()));
+        let known =
+            |id: &&String| decision["published"].as_array().is_some_and(|all| all.iter().any(|it| it == id.as_str()));
         if ids.len() != 1 || !ids.iter().all(known) {
             wrong.push(format!("{order}: {event} came under {ids:?}, its trail says {}", decision["published"]));
         }

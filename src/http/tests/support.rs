@@ -186,6 +186,7 @@ pub struct FakeDesk {
     pub submitted: Mutex<Vec<Delivery>>,
     pub nudges: watch::Sender<u64>,
     pub bus: Option<BusReport>,
+    pub refusal: Option<String>,
 }
 
 impl Default for FakeDesk {
@@ -266,6 +267,7 @@ impl Desk for FakeDesk {
             bus: self.bus.clone(),
             sagas: BTreeMap::from([("order".to_owned(), report)]),
             problems: Vec::new(),
+            refusal: self.refusal.clone(),
         }
     }
 

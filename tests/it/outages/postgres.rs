@@ -60,7 +60,12 @@ async fn a_database_that_only_reads_is_waited_out_by_connections_that_stand() {
         sql(&url, &format!("ALTER SYSTEM SET default_transaction_read_only = {word}")).await;
         sql(&url, "SELECT pg_reload_conf()").await;
     };
-    through(&scene, async || set("on").await, async || set("off").await).await;
+    let off = async || {
+        let status = scene.escrow().get("/v1/status").await.unwrap();
+        assert!(status["problems"].to_string().contains("read-only transaction"), "a person can see why: {status}");
+        set("off").await;
+    };
+    through(&scene, async || set("on").await, off).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
