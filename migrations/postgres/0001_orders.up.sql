@@ -190,6 +190,7 @@ CREATE TABLE taps (
     name            text COLLATE "C" PRIMARY KEY,
     watermark       bigint,
     last_batch      bytea NOT NULL DEFAULT '', -- 32 bytes for each message without an id
+    committed_at    bigint, -- when its last batch was committed; never goes back
     accepting_since bigint,
     accepting_until bigint,
     break_began     bigint

@@ -188,6 +188,7 @@ CREATE TABLE taps (
     name            text NOT NULL PRIMARY KEY,
     watermark       integer,
     last_batch      blob NOT NULL DEFAULT x'', -- 32 bytes for each message without an id
+    committed_at    integer, -- when its last batch was committed; never goes back
     accepting_since integer,
     accepting_until integer,
     break_began     integer

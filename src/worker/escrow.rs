@@ -13,7 +13,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 
-use crate::saga::batch::{Loaded, SavedOrder};
+use crate::saga::batch::{Loaded, NewDoubt, SavedOrder};
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Plan, Work};
 use crate::saga::order::{DoubtKind, StuckReason};
@@ -186,6 +186,10 @@ impl Escrow {
         self.metrics
             .coverage_gaps
             .inc_by(changes.doubts.iter().filter(|doubt| doubt.kind == DoubtKind::Gap).count() as u64);
+        if changes.doubts.iter().any(NewDoubt::is_lost_commits) {
+            tracing::error!("the database has forgotten what was committed: a gap");
+            self.sight.remember(None);
+        }
         for delay in &changes.fire_delays {
             self.metrics.deadline_fire_delay.observe(delay.as_secs_f64());
         }

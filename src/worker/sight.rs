@@ -15,6 +15,9 @@ use crate::store::StoreError;
 /// Neither a commit nor a canary for this long: blind.
 const BLIND_AFTER: Span = Span::from_secs(15);
 
+/// A watermark further ahead of the clock than this is told.
+const CLOCK_MAY_DIFFER: Span = Span::from_secs(1);
+
 /// Of this many last messages of an exchange …
 const READING_WINDOW: usize = 1000;
 
@@ -43,6 +46,8 @@ struct Inner {
     lag: Option<Span>,
     /// Who could not write when he last tried, when, and why.
     refusals: BTreeMap<&'static str, (Instant, String)>,
+    /// The latest watermark this process has seen stored.
+    remembered: Option<Moment>,
 }
 
 /// How well Escrow sees, in one word and with the reason.
@@ -91,6 +96,16 @@ impl Sight {
     /// How far the tap lagged when the last canary came back.
     pub fn lag(&self) -> Option<Span> {
         self.with(|inner| inner.lag)
+    }
+
+    /// The watermark that was stored when this process last looked. Stored earlier than that, the database lost commits.
+    pub fn remembered(&self) -> Option<Moment> {
+        self.with(|inner| inner.remembered)
+    }
+
+    /// This watermark is stored; `None`: what was stored is no measure any more.
+    pub fn remember(&self, watermark: Option<Moment>) {
+        self.with(|inner| inner.remembered = watermark);
     }
 
     /// Somebody wrote to the database, or could not. It may well answer and take nothing: a standby, a full disk.
@@ -150,6 +165,12 @@ impl Sight {
             }
             if let Some((exchange, _)) = inner.readings.iter().find(|(_, window)| too_much(window)) {
                 return View::Blind(format!("too many messages of exchange {exchange} cannot be read"));
+            }
+            if let Some(ahead) = stored.filter(|stored| *stored > now + CLOCK_MAY_DIFFER) {
+                return View::Blind(format!(
+                    "the database's clock was set back: deadlines wait {} until it has caught up with the watermark",
+                    ahead.since(now)
+                ));
             }
             let signs = [inner.last_commit, inner.last_canary, inner.watching_since, stored];
             let last = signs.into_iter().flatten().max().unwrap_or(asked_since).max(asked_since);

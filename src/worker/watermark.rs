@@ -17,7 +17,6 @@ use crate::bus::Tap;
 use crate::saga::batch::NewDoubt;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::{Place, Saga};
-use crate::saga::order::DoubtKind;
 use crate::saga::time::{Moment, Span};
 use crate::store::{BindingRow, TapRow};
 
@@ -173,7 +172,8 @@ impl Seen<'_> {
     /// Up to when all that was published to an exchange is known.
     fn exchange(&self, name: &str) -> Option<Moment> {
         let row = self.bindings.iter().find(|row| row.exchange == name)?;
-        let applied = self.tap.and_then(|tap| tap.watermark);
+        // One that lies ahead is from before the clock was set back. It says nothing of what is published now.
+        let applied = self.tap.and_then(|tap| tap.watermark).filter(|watermark| *watermark <= self.now);
         match (row.bound, &row.problem) {
             (true, None) => applied,
             (true, Some(_)) => applied.min(row.bound_at),
@@ -204,25 +204,24 @@ pub struct Pulse {
     escrow: Arc<Escrow>,
     tap: Option<Arc<dyn Tap>>,
     last_sent: Option<Moment>,
-    /// The latest watermark this process has seen stored.
-    remembered: Option<Moment>,
 }
 
 impl Pulse {
     /// A pulse through this tap.
     pub fn new(escrow: Arc<Escrow>, tap: Option<Arc<dyn Tap>>) -> Self {
-        Self { escrow, tap, last_sent: None, remembered: None }
+        Self { escrow, tap, last_sent: None }
     }
 
     /// A stored watermark earlier than one seen before: the database lost commits. A gap from there to now.
-    async fn notice_loss(&mut self, row: &TapRow) -> Result<(), WorkerError> {
+    async fn notice_loss(&self, row: &TapRow) -> Result<(), WorkerError> {
         // Recorded first: only then is the later one forgotten.
-        if row.watermark < self.remembered {
-            let lost = lost_commits(row.watermark, row.now);
-            tracing::error!(stored = ?row.watermark, seen = ?self.remembered, "the database holds an earlier watermark than it did");
+        let remembered = self.escrow.sight.remembered();
+        if row.watermark < remembered {
+            let lost = NewDoubt::lost_commits(row.watermark, row.now);
+            tracing::error!(stored = ?row.watermark, seen = ?remembered, "the database holds an earlier watermark than it did");
             self.escrow.store.record_doubts(vec![lost]).await?;
         }
-        self.remembered = row.watermark;
+        self.escrow.sight.remember(row.watermark);
         Ok(())
     }
 
@@ -319,21 +318,6 @@ impl Worker for Accepting {
 
     fn nudged(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
-    }
-}
-
-/// A gap from the stored watermark to now.
-pub fn lost_commits(stored: Option<Moment>, now: Moment) -> NewDoubt {
-    NewDoubt {
-        kind: DoubtKind::Gap,
-        saga: None,
-        from: stored.unwrap_or(Moment(0)),
-        to: now,
-        event: None,
-        order_id: None,
-        detail: "the database was set back to an earlier state (restore, or failover to a standby that was behind)"
-            .to_owned(),
-        quarantined: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use escrow::bus::Delivery;
-use escrow::saga::decide::{Plan, Work};
+use escrow::saga::decide::{FromTap, Plan, Work};
 use escrow::saga::definition::Mode;
 use escrow::saga::input::{Action, Command, Confirmation, Verdict};
 use escrow::saga::order::{Status, StuckReason};
@@ -158,4 +158,22 @@ fn an_event_that_fails_its_condition_is_quarantined_with_a_doubt_about_its_own_o
     stage.work(vec![Work::Due(key("order", "1"), stage.now), Work::Due(key("order", "2"), stage.now)]);
     let unproven = |id| stage.order("order", id).life.needs.iter().any(|need| need.reason == StuckReason::Unproven);
     assert_eq!((unproven("1"), unproven("2")), (true, false));
+}
+
+#[test]
+fn a_database_that_has_forgotten_a_batch_is_a_gap_for_what_the_batch_decides_too() {
+    let mut stage = Stage::new([SAGA]);
+    stage.batch(&[shop("Placed", "1")]);
+    // Committed at START, as this replica remembers; what is loaded says nothing of it.
+    let remembers = FromTap { committed_at: Some(START), ..stage.of_tap(Vec::new(), true).tap.unwrap() };
+    stage.now = START + Span::from_mins(2);
+    let plan = Plan { tap: Some(remembers), ..stage.plan(vec![Work::Due(key("order", "1"), stage.now)]) };
+    let changes = stage.commit(&plan);
+    assert!(changes.doubts.iter().any(|doubt| doubt.is_lost_commits() && doubt.to == stage.now));
+    assert_eq!(stage.orders[&key("order", "1")].life.needs[0].reason, StuckReason::Unproven);
+    assert!(changes.outbox.iter().all(|row| !row.content.asks()), "nothing is sent or undone");
+
+    let mut loaded = stage.load(&plan);
+    loaded.committed_at = Some(START);
+    assert!(plan.decide(&loaded).doubts.is_empty(), "nothing is forgotten");
 }

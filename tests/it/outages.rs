@@ -2,8 +2,13 @@
 
 mod broker;
 mod channels;
+mod clock;
+mod disk;
+mod locks;
 mod network;
+mod past;
 mod postgres;
+mod replicas;
 
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection};
 

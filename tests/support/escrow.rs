@@ -18,6 +18,8 @@ pub struct Escrow {
     port: u16,
     /// What it finds in its environment besides.
     environment: Vec<(String, String)>,
+    /// The command that starts it, if it is not started straight.
+    launcher: Vec<String>,
     process: Mutex<Option<Child>>,
     client: reqwest::Client,
 }
@@ -34,6 +36,7 @@ impl Escrow {
             amqp_url: amqp_url.to_owned(),
             port,
             environment: Vec::new(),
+            launcher: Vec::new(),
             process: Mutex::new(None),
             client: reqwest::Client::new(),
         }
@@ -45,9 +48,10 @@ impl Escrow {
         self
     }
 
-    /// A folder of its own, for files a test needs.
-    pub fn folder(&self) -> &std::path::Path {
-        self.folder.path()
+    /// The same, started by a command that ends in the program's.
+    pub fn launched_by(mut self, command: &[&str]) -> Self {
+        self.launcher = command.iter().map(|&word| word.to_owned()).collect();
+        self
     }
 
     fn definitions(&self) -> PathBuf {
@@ -61,7 +65,9 @@ impl Escrow {
     /// Starts the program; [`ready`](Self::ready) waits for it.
     pub fn start(&self) {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_escrow"))
+        let mut words = self.launcher.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_escrow")]);
+        let child = Command::new(words.next().unwrap_or_default())
+            .args(words)
             .args(["serve", "--database-url", &self.database_url, "--amqp-url", &self.amqp_url])
             .args(["--listen", &format!("127.0.0.1:{}", self.port), "--sagas"])
             .arg(self.definitions())
@@ -112,6 +118,14 @@ impl Escrow {
         let mut child = self.process.lock().unwrap().take()?;
         Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
         child.wait().unwrap().code()
+    }
+
+    /// Limits how large each file it writes may get, as a full disk would.
+    pub fn limit_files(&self, limit: &str) {
+        let process = self.process.lock().unwrap();
+        let pid = process.as_ref().expect("it runs").id().to_string();
+        let set = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={limit}:")]).status();
+        assert!(set.is_ok_and(|it| it.success()), "prlimit --pid {pid}");
     }
 
     /// Stops the process where it stands (`-STOP`), or lets it go on (`-CONT`).

@@ -139,7 +139,8 @@ impl Scene {
         &self.escrows[0]
     }
 
-    async fn say(&self, exchange: &str, event: &str, order: &str, more: &Value) {
+    /// Publishes an event about an order.
+    pub async fn say(&self, exchange: &str, event: &str, order: &str, more: &Value) {
         let mut body = json!({"event_type": event, "data": {"order_id": order}});
         if let (Some(data), Some(more)) = (body["data"].as_object_mut(), more.as_object()) {
             data.extend(more.clone());
