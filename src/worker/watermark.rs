@@ -228,6 +228,8 @@ impl Pulse {
     async fn beat(&mut self, tap: &Arc<dyn Tap>) -> Result<Ran, WorkerError> {
         let row = self.escrow.store.tap(tap.name().to_owned()).await?;
         self.notice_loss(&row).await?;
+        // What was sent at a time that has not come is from before the clock was set back.
+        self.last_sent = self.last_sent.filter(|sent| *sent <= row.now);
         let next_due = self.escrow.store.next_due(self.last_sent).await?;
         let next_beat = self.last_sent.map_or(row.now, |sent| sent + CANARY_EVERY);
         let is_out = self.escrow.sight.canary_out().is_some_and(|out| row.now.since(out) < CANARY_EVERY);
@@ -260,7 +262,8 @@ impl Pulse {
     fn sleep_until(&self, next: Moment, now: Moment) -> Ran {
         self.escrow.nudges.sleeping_for.store(next.0, Ordering::Release);
         // The database's clock has microseconds, the timer milliseconds: waking a little late saves a run for nothing.
-        Ran::Idle(next.since(now).as_std() + Duration::from_micros(200))
+        let pause = next.min(now + CANARY_EVERY).since(now).as_std();
+        Ran::Idle(pause + Duration::from_micros(200))
     }
 }
 

@@ -82,7 +82,8 @@ impl Server {
         let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
         for pid in std::iter::once(postmaster.as_str()).chain(children.split_whitespace()) {
             // A backend may have gone meanwhile. Only the soft limit changes, so it can be lifted again by anybody.
-            let set = Command::new("prlimit").args(["--pid", pid, &format!("--fsize={limit}:")]).output();
+            let mut set = self.command("/usr/bin/prlimit");
+            let set = set.args(["--pid", pid, &format!("--fsize={limit}:")]).output();
             assert!(set.is_ok_and(|it| it.status.success() || pid != postmaster), "prlimit --pid {pid}");
         }
     }

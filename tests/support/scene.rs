@@ -79,7 +79,6 @@ pub enum Fate {
 #[derive(Clone, Debug)]
 pub struct Said {
     pub order: String,
-    pub event: String,
     pub confirmed_at: Timestamp,
 }
 
@@ -147,7 +146,7 @@ impl Scene {
         }
         let id = format!("{event}-{order}");
         self.publisher.lock().await.publish(exchange, &id, &body).await;
-        let said = Said { order: order.to_owned(), event: event.to_owned(), confirmed_at: Timestamp::now() };
+        let said = Said { order: order.to_owned(), confirmed_at: Timestamp::now() };
         self.said.lock().unwrap().insert(id, said);
     }
 

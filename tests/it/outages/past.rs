@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use tokio::task::block_in_place;
 
 use super::{connect, sql, vhost};
-use crate::support::judgement::{Alive, verified};
+use crate::support::judgement::{Alive, drained, verified};
 use crate::support::postgres::{self, Server};
 use crate::support::proxy::Proxy;
 use crate::support::scene::{Fate, Scene, TOLD};
@@ -51,6 +51,7 @@ async fn told_and_not_acted_on(scene: &Scene, services_url: &str, open: &[String
     );
     let (asked, _) = scene.undoing.heard();
     assert!(asked.is_empty(), "nobody is asked to undo anything: {asked:?}");
+    drained(escrow).await;
     let mut stuck = told(services_url).await;
     stuck.retain(|(kind, _)| kind == "escrow.order.stuck");
     assert!(open.iter().all(|order| stuck.iter().any(|(_, of)| of == order)), "each is told about: {stuck:?}");

@@ -49,14 +49,12 @@ async fn a_replica_whose_database_is_silent_lets_the_tap_go_to_one_that_has_a_da
     let alive = Alive::watch(scene.escrow());
     scene.open().await;
     line.silence();
-    let began = std::time::Instant::now();
     scene.answer().await;
     scene.place(Fate::Silent, 2).await;
     for (order, fate) in scene.orders.lock().unwrap().clone() {
         let end = if fate == Fate::Silent { "compensated" } else { "completed" };
         scene.escrow().order_when(&order, &format!("is {end} by the other"), |it| it["status"] == end).await;
     }
-    eprintln!("taken over after {:?}", began.elapsed());
     line.pass();
     scene.escrows[1].ready().await;
     block_in_place(|| scene.escrows[0].kill_9());
