@@ -166,7 +166,7 @@ fn a_database_that_has_forgotten_a_batch_is_a_gap_for_what_the_batch_decides_too
     stage.batch(&[shop("Placed", "1")]);
     // Committed at START, as this replica remembers; what is loaded says nothing of it.
     let remembers = FromTap { committed_at: Some(START), ..stage.of_tap(Vec::new(), true).tap.unwrap() };
-    stage.now = START + Span::from_mins(2);
+    stage.now = START + Span::from_secs(120);
     let plan = Plan { tap: Some(remembers), ..stage.plan(vec![Work::Due(key("order", "1"), stage.now)]) };
     let changes = stage.commit(&plan);
     assert!(changes.doubts.iter().any(|doubt| doubt.is_lost_commits() && doubt.to == stage.now));

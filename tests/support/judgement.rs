@@ -33,7 +33,7 @@ impl Scene {
     async fn settle(&self) {
         let escrow = self.escrow();
         escrow.ready().await;
-        let orders = self.orders.lock().unwrap().clone();
+        let orders = self.fates();
         for (order, fate) in &orders {
             let meant = self.may_end(order, *fate);
             escrow.order_when(order, &format!("is {meant:?}"), |it| meant.iter().any(|end| it["status"] == *end)).await;
@@ -60,7 +60,7 @@ impl Scene {
             published.entry(order.clone()).or_default().insert(id.clone());
         }
         let mut wrong = Vec::new();
-        let orders = self.orders.lock().unwrap().clone();
+        let orders = self.fates();
         for (order, fate) in &orders {
             let trail = self.escrow().audit(order).await;
             applied_once(order, &trail, &published[order], &mut wrong);

@@ -77,13 +77,11 @@ impl Server {
     pub fn limit_files(&self, bytes: Option<u64>) {
         let pid_file = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("a running server");
         let postmaster = pid_file.lines().next().expect("its pid").to_owned();
-        let children = Command::new("pgrep").args(["-P", &postmaster]).output().expect("`pgrep` starts").stdout;
-        let children = String::from_utf8_lossy(&children).into_owned();
         let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
-        for pid in std::iter::once(postmaster.as_str()).chain(children.split_whitespace()) {
+        for pid in std::iter::once(postmaster.clone()).chain(children_of(&postmaster)) {
             // A backend may have gone meanwhile. Only the soft limit changes, so it can be lifted again by anybody.
             let mut set = self.command("/usr/bin/prlimit");
-            let set = set.args(["--pid", pid, &format!("--fsize={limit}:")]).output();
+            let set = set.args(["--pid", &pid, &format!("--fsize={limit}:")]).output();
             assert!(set.is_ok_and(|it| it.status.success() || pid != postmaster), "prlimit --pid {pid}");
         }
     }
@@ -205,6 +203,17 @@ impl Drop for Server {
         drop(self.guard.stdin.take());
         let _ = self.guard.wait();
     }
+}
+
+/// The processes a process has started.
+fn children_of(parent: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_child = |pid: &String| {
+        let stat = std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")).unwrap_or_default();
+        // The name stands in brackets and may hold anything; state and parent follow it.
+        stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)) == Some(parent)
+    };
+    processes.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_child).collect()
 }
 
 /// Where PostgreSQL's programs are: the newest version installed.

@@ -201,8 +201,9 @@ async fn carry(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, toward: Toward, sh
             None => {}
         }
         let now = *line.wait_for(|line| !line.silent).await.map_err(|_| Cut::Reset)?;
-        let paced = now.bytes_per_second.map_or(0.0, |rate| read as f64 / rate as f64);
-        let pause = now.delay + Duration::from_secs_f64(paced);
+        let bytes = u64::try_from(read).unwrap_or(u64::MAX);
+        let paced = now.bytes_per_second.map_or(0, |rate| bytes.saturating_mul(1_000_000) / rate);
+        let pause = now.delay + Duration::from_micros(paced);
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }

@@ -85,7 +85,7 @@ pub struct Said {
 /// The orders of one test, their services, and the Escrows that follow them. The first Escrow is the one that is asked.
 pub struct Scene {
     pub escrows: Vec<Escrow>,
-    pub orders: Locked<BTreeMap<String, Fate>>,
+    orders: Locked<BTreeMap<String, Fate>>,
     /// By message id.
     pub said: Locked<BTreeMap<String, Said>>,
     /// Deadlines of the waiting orders, as Escrow told them.
@@ -129,8 +129,13 @@ impl Scene {
     }
 
     /// One more replica, not started yet.
-    pub fn replica(&self, database_url: &str, amqp_url: &str) -> Escrow {
+    pub fn replica(database_url: &str, amqp_url: &str) -> Escrow {
         Escrow::new(DEFINITION, database_url, amqp_url)
+    }
+
+    /// Every order, and how it is meant to end.
+    pub fn fates(&self) -> BTreeMap<String, Fate> {
+        self.orders.lock().unwrap().clone()
     }
 
     /// The Escrow that is asked.

@@ -197,6 +197,7 @@ impl Default for FakeDesk {
             modes: Mutex::default(),
             submitted: Mutex::default(),
             nudges: watch::channel(0).0,
+            refusal: None,
             bus: None,
         }
     }

@@ -1,4 +1,4 @@
-//! The broker stopped, killed, and out of memory.
+//! The broker restarted, and out of memory.
 
 use std::sync::MutexGuard;
 
@@ -7,7 +7,6 @@ use tokio::task::block_in_place;
 use crate::support::judgement::{Alive, drained};
 use crate::support::rabbitmq::{Server, rough};
 use crate::support::scene::{Fate, Scene};
-use crate::support::services::until;
 use crate::support::{escrow::Escrow, postgres};
 
 /// A broker, with the right to disturb it.
@@ -17,33 +16,22 @@ fn turn() -> (&'static Server, MutexGuard<'static, ()>) {
 
 /// What was answered in time and not read by Escrow before the broker went is no timeout after it.
 #[expect(clippy::await_holding_lock, reason = "the lock is a test's turn, held by one task and never awaited")]
-async fn goes_and_comes_back(goes: fn(&Server)) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_restarts_loses_nothing_and_times_nothing_out_falsely() {
     let (broker, _turn) = turn();
     let (url, vhost) = (postgres::shared().database().await, broker.vhost());
     let scene = Scene::start(&url, &vhost.url(), &vhost.url()).await;
     let alive = Alive::watch(scene.escrow());
-    // RabbitMQ 3.10 forgets a quorum queue it is killed within seconds of declaring; that is not what is tested here.
-    until("the broker has written the tap down", || broker.remembers("escrow.tap.default")).await;
     scene.open().await;
     scene.escrow().signal("-STOP");
     scene.answer().await;
-    block_in_place(|| goes(broker));
+    block_in_place(|| broker.stop());
     scene.escrow().signal("-CONT");
     scene.escrow().unready().await;
     scene.outlast().await;
     block_in_place(|| broker.start());
     scene.finish().await;
     alive.was_alive();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_stopped_loses_nothing_and_times_nothing_out_falsely() {
-    goes_and_comes_back(Server::stop).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_killed_loses_nothing_and_times_nothing_out_falsely() {
-    goes_and_comes_back(Server::kill_9).await;
 }
 
 #[expect(clippy::await_holding_lock, reason = "the lock is a test's turn, held by one task and never awaited")]
@@ -62,7 +50,7 @@ async fn under_a_memory_alarm_deadlines_wait_and_what_is_decided_goes_out_after_
     block_in_place(|| broker.ctl(&["set_vm_memory_high_watermark", "0.00000001"]));
     scene.escrow().signal("-CONT");
     alarm_is_shown(scene.escrow()).await;
-    for (order, fate) in scene.orders.lock().unwrap().clone() {
+    for (order, fate) in scene.fates() {
         if fate == Fate::Waiting {
             scene.escrow().order_when(&order, "is completed under the alarm", |it| it["status"] == "completed").await;
         }

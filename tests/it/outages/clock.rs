@@ -44,7 +44,7 @@ async fn is_off(escrow: &Escrow) -> SignedDuration {
 async fn on_postgresql_two_replicas_two_hours_apart_agree() {
     let (url, vhost) = (postgres::shared().database().await, vhost());
     let mut scene = Scene::new(&url, &vhost.url(), &vhost.url()).await;
-    let [ahead, behind] = ["+1h", "-1h"].map(|by| elsewhen(scene.replica(&url, &vhost.url()), "FAKETIME", by));
+    let [ahead, behind] = ["+1h", "-1h"].map(|by| elsewhen(Scene::replica(&url, &vhost.url()), "FAKETIME", by));
     scene.escrows = vec![ahead, behind];
     for escrow in &scene.escrows {
         escrow.run().await;
@@ -72,7 +72,7 @@ async fn on_sqlite_a_clock_that_was_an_hour_ahead_and_is_set_right_times_nothing
     set("+1h");
     let url = format!("sqlite://{}/escrow.db", folder.path().display());
     let mut scene = Scene::new(&url, &vhost.url(), &vhost.url()).await;
-    let escrow = elsewhen(scene.replica(&url, &vhost.url()), "FAKETIME_TIMESTAMP_FILE", &hands.display().to_string());
+    let escrow = elsewhen(Scene::replica(&url, &vhost.url()), "FAKETIME_TIMESTAMP_FILE", &hands.display().to_string());
     scene.escrows = vec![escrow.with("FAKETIME_CACHE_DURATION", "1")];
     scene.escrow().run().await;
     scene.escrow().bound().await;
@@ -100,7 +100,7 @@ async fn on_sqlite_a_clock_that_was_an_hour_ahead_and_is_set_right_times_nothing
     };
     scene.escrow().until("it says that the clock went back", told).await;
     let waits = |order: &Value| order["status"] == "running" && order["stuck"].is_null();
-    for (order, fate) in scene.orders.lock().unwrap().clone() {
+    for (order, fate) in scene.fates() {
         if fate == Fate::Silent && !silent.contains(&order) {
             scene.escrow().order_when(&order, "waits until the clock has caught up", waits).await;
         }

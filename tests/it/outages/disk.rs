@@ -67,7 +67,7 @@ async fn a_full_disk_of_sqlite_holds_everything_up_and_loses_nothing() {
     let mut scene = Scene::new(&url, &vhost.url(), &vhost.url()).await;
     // Without this the first write too many would end the process: a file limit is told by a signal, a full disk is not.
     let careful = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
-    let escrow: Escrow = scene.replica(&url, &vhost.url()).launched_by(&careful);
+    let escrow: Escrow = Scene::replica(&url, &vhost.url()).launched_by(&careful);
     scene.escrows = vec![escrow];
     scene.escrow().run().await;
     scene.escrow().bound().await;

@@ -19,10 +19,10 @@ async fn a_commit_whose_answer_is_lost_is_applied_once() {
     let scene = Scene::start(&line.url(&url), &vhost.url(), &vhost.url()).await;
     let alive = Alive::watch(scene.escrow());
     // Ingest, deadlines, relay, looks and housekeeping all lose answers.
-    line.trap(Trap { toward: Toward::Client, pattern: COMMITTED, then: Then::Reset }, 40);
+    line.trap(Trap { toward: Toward::Client, pattern: COMMITTED, then: Then::Reset }, 20);
     scene.place(Fate::Answered, 6).await;
     scene.place(Fate::Silent, 6).await;
-    until("40 answers were lost", || line.sprung() == 40).await;
+    until("20 answers were lost", || line.sprung() == 20).await;
     scene.finish().await;
     alive.was_alive();
 }
@@ -95,7 +95,7 @@ async fn slow_lines_make_nothing_late() {
     let alive = Alive::watch(scene.escrow());
     scene.open().await;
     to_database.slow(Duration::from_millis(30), 200_000);
-    to_broker.slow(Duration::from_millis(150), 2_000);
+    to_broker.slow(Duration::from_millis(50), 8_000);
     scene.place(Fate::Answered, 10).await;
     scene.answer().await;
     scene.outlast().await;

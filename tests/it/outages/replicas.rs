@@ -20,13 +20,13 @@ async fn a_replica_that_stands_still_with_messages_in_hand_is_replaced_and_does_
     scene.place(Fate::Silent, 4).await;
     until("it is sending", || line.sprung() == 1).await;
     scene.escrow().signal("-STOP");
-    let healthy = scene.replica(&url, &vhost.url());
+    let healthy = Scene::replica(&url, &vhost.url());
     healthy.run().await;
     scene.escrows.insert(0, healthy);
     let alive = Alive::watch(scene.escrow());
     scene.answer().await;
     scene.outlast().await;
-    for (order, fate) in scene.orders.lock().unwrap().clone() {
+    for (order, fate) in scene.fates() {
         if fate == Fate::Silent {
             scene.escrow().order_when(&order, "is compensated by the other", |it| it["status"] == "compensated").await;
         }
@@ -43,7 +43,7 @@ async fn a_replica_whose_database_is_silent_lets_the_tap_go_to_one_that_has_a_da
     let (url, vhost) = (postgres::shared().database().await, vhost());
     let line = Proxy::before(&url).await;
     let mut scene = Scene::start(&line.url(&url), &vhost.url(), &vhost.url()).await;
-    let healthy = scene.replica(&url, &vhost.url());
+    let healthy = Scene::replica(&url, &vhost.url());
     healthy.run().await;
     scene.escrows.insert(0, healthy);
     let alive = Alive::watch(scene.escrow());
@@ -51,7 +51,7 @@ async fn a_replica_whose_database_is_silent_lets_the_tap_go_to_one_that_has_a_da
     line.silence();
     scene.answer().await;
     scene.place(Fate::Silent, 2).await;
-    for (order, fate) in scene.orders.lock().unwrap().clone() {
+    for (order, fate) in scene.fates() {
         let end = if fate == Fate::Silent { "compensated" } else { "completed" };
         scene.escrow().order_when(&order, &format!("is {end} by the other"), |it| it["status"] == end).await;
     }
