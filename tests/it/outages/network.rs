@@ -99,6 +99,12 @@ async fn slow_lines_make_nothing_late() {
     scene.place(Fate::Answered, 10).await;
     scene.answer().await;
     scene.outlast().await;
+    for (order, fate) in scene.fates() {
+        let end = if fate == Fate::Silent { "compensated" } else { "completed" };
+        scene.escrow().order_when(&order, &format!("is {end} over slow lines"), |it| it["status"] == end).await;
+    }
+    to_database.pass();
+    to_broker.pass();
     scene.finish().await;
     alive.was_alive();
 }
