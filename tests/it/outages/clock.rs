@@ -89,7 +89,7 @@ async fn on_sqlite_a_clock_that_was_an_hour_ahead_and_is_set_right_times_nothing
     };
     scene.escrow().until("its clock is right", right).await;
     scene.open().await;
-    // Answered in time, and unread when the deadlines are past: only a watermark that is believed keeps them from firing.
+    // Answered in time, and unread when the deadlines are past.
     scene.escrow().signal("-STOP");
     scene.answer().await;
     scene.outlast().await;
