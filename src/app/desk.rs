@@ -186,6 +186,8 @@ impl Desk for RunningDesk {
             .newest_all()
             .map(|saga| (saga.name.clone(), self.saga_report(&saga.name, known.as_deref())))
             .collect();
+        let refusal = self.escrow.sight.refusal();
+        let problems = refusal.iter().map(|why| format!("the database takes no writes: {why}")).collect();
         let bus = self.tap.as_ref().map(|tap| {
             let health = tap.health();
             let blocked = health.blocked.then(|| "the broker holds back what is published (an alarm)".to_owned());
@@ -198,7 +200,7 @@ impl Desk for RunningDesk {
                 problem: health.problem.or(blocked),
             }
         });
-        StatusReport { name: self.name.clone(), started_at: self.started_at, bus, sagas, problems: Vec::new() }
+        StatusReport { name: self.name.clone(), started_at: self.started_at, bus, sagas, problems, refusal }
     }
 
     fn nudges(&self) -> watch::Receiver<u64> {

@@ -36,7 +36,7 @@ use crate::worker::ingest::Ingest;
 use crate::worker::looks::{self, Looks};
 use crate::worker::relay::Relay;
 use crate::worker::watermark::{Accepting, Pulse, Watermarks};
-use crate::worker::{Escrow, Worker, drive, housekeeping};
+use crate::worker::{Escrow, Worker, WorkerError, drive, housekeeping};
 
 pub use files::read_definitions;
 pub use peek::peek;
@@ -50,6 +50,9 @@ const TAP: rabbitmq::Options = rabbitmq::Options {
 
 /// How long a stopping Escrow waits for its loops; a loop that hangs on a dead server must not keep it from ending.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long the last canary may take: it is worth little when the database or the broker is away.
+const LAST_WORD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Both halves of a bus.
 #[derive(Clone)]
@@ -150,12 +153,28 @@ impl Running {
         let orderly = async {
             self.tasks.wait().await;
             if let Some(bus) = &self.bus {
+                self.leave_word(bus.tap.as_ref()).await;
                 bus.tap.close().await;
             }
             self.escrow.store.close().await;
         };
         if tokio::time::timeout(STOP_WITHIN, orderly).await.is_err() {
             tracing::warn!("not everything could be finished in time; what is left comes again at the next start");
+        }
+    }
+
+    /// Leaves a canary in the tap that carries the stored watermark: whoever reads it finds out if the database was set back
+    /// while no Escrow ran to remember.
+    async fn leave_word(&self, tap: &dyn Tap) {
+        let word = async {
+            let row = self.escrow.store.tap(tap.name().to_owned()).await?;
+            tap.send_canary(row.now, row.watermark).await?;
+            Ok::<(), WorkerError>(())
+        };
+        match tokio::time::timeout(LAST_WORD_WITHIN, word).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "no canary could be left in the tap"),
+            Err(_) => tracing::warn!("no canary could be left in the tap in time"),
         }
     }
 

@@ -1,7 +1,7 @@
 //! For machines: alive, ready, metrics, and the API's own description.
 //!
-//! `/livez` says that the process answers. `/readyz` says that database and broker are connected, whether or not the watched
-//! exchanges exist yet. `/metrics` reads gauges of stored things afresh at each scrape, and still answers when the
+//! `/livez` says that the process answers. `/readyz` says that database and broker are connected and the database takes writes,
+//! whether or not the watched exchanges exist yet. `/metrics` reads gauges of stored things afresh at each scrape, and still answers when the
 //! database is away.
 
 use std::time::Duration;
@@ -23,7 +23,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ReadinessView {
     pub ready: bool,
-    /// `connected` or `away`.
+    /// `connected`, `away`, or `refusing` when it answers and takes no writes: a standby, a full disk.
     pub database: String,
     /// `connected`, `away`, or `none` when events come over HTTP only.
     pub broker: String,
@@ -44,11 +44,16 @@ pub async fn get_livez() -> &'static str {
     ))]
 pub async fn get_readyz(State(state): State<ApiState>) -> (StatusCode, Json<ReadinessView>) {
     let database = matches!(tokio::time::timeout(PROBE_TIMEOUT, state.query.now()).await, Ok(Ok(_)));
-    let broker = state.desk.status().bus.map(|bus| bus.consuming_connected && bus.publishing_connected);
-    let ready = database && broker.unwrap_or(true);
+    let status = state.desk.status();
+    let broker = status.bus.map(|bus| bus.consuming_connected && bus.publishing_connected);
+    let refusing = status.refusal.is_some();
+    let ready = database && !refusing && broker.unwrap_or(true);
     let word = |connected: bool| if connected { "connected" } else { "away" }.to_owned();
-    let view =
-        ReadinessView { ready, database: word(database), broker: broker.map_or_else(|| "none".to_owned(), word) };
+    let view = ReadinessView {
+        ready,
+        database: if database && refusing { "refusing".to_owned() } else { word(database) },
+        broker: broker.map_or_else(|| "none".to_owned(), word),
+    };
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(view))
 }
 

@@ -151,6 +151,8 @@ pub struct StatusReport {
     pub sagas: BTreeMap<String, SagaReport>,
     /// What is wrong and concerns no single saga, in words.
     pub problems: Vec<String>,
+    /// Why the database takes no writes, while it takes none; it may well be read.
+    pub refusal: Option<String>,
 }
 
 /// The connections to the broker.

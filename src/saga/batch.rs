@@ -56,6 +56,10 @@ pub struct Loaded {
     pub stored_events: BTreeMap<(OrderKey, u64), StoredPayload>,
     /// Hashes of the messages without an id in the tap's last committed batch (rule 2).
     pub last_batch: Vec<Digest>,
+    /// The tap's watermark.
+    pub watermark: Option<Moment>,
+    /// When the tap's last batch was committed.
+    pub committed_at: Option<Moment>,
     /// Those that may concern the loaded orders; of doubts alike (kind, saga, event, order) one, from the first to the last.
     pub doubts: Vec<Doubt>,
     /// The mode of each saga that has one stored.
@@ -221,6 +225,31 @@ pub struct NewDoubt {
     pub detail: String,
     /// The place in `Changes::quarantined` it is about: it goes when that message is replayed or dropped.
     pub quarantined: Option<usize>,
+}
+
+/// What a person is told about a database that was set back.
+const LOST_COMMITS: &str =
+    "the database was set back to an earlier state (restore, or failover to a standby that was behind)";
+
+impl NewDoubt {
+    /// The database lost commits: a gap from the stored watermark to now.
+    pub fn lost_commits(stored: Option<Moment>, now: Moment) -> Self {
+        Self {
+            kind: DoubtKind::Gap,
+            saga: None,
+            from: stored.unwrap_or(Moment(0)),
+            to: now,
+            event: None,
+            order_id: None,
+            detail: LOST_COMMITS.to_owned(),
+            quarantined: None,
+        }
+    }
+
+    /// Whether it says that the database lost commits.
+    pub fn is_lost_commits(&self) -> bool {
+        self.detail == LOST_COMMITS
+    }
 }
 
 /// A quarantined message that was dealt with.

@@ -102,6 +102,8 @@ async fn load_circumstances(
             return Err(StoreError::Corrupt("the hashes of the tap's last batch are cut off".to_owned()).into());
         }
         loaded.last_batch = hashes.to_vec();
+        loaded.watermark = rows::opt_moment(&row, "watermark")?;
+        loaded.committed_at = rows::opt_moment(&row, "committed_at")?;
         let answered: Option<i64> = row.get("answered")?;
         loaded.answered = answered.and_then(|sequence| u64::try_from(sequence).ok());
     }

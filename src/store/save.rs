@@ -294,7 +294,8 @@ async fn save_progress(session: &mut dyn Session, changes: &Changes, now: Moment
     }
     if let Some(tap) = &changes.tap {
         let watermark = Bind::OptInt(tap.watermark.map(|at| at.0));
-        let binds = vec![Bind::Text(tap.name.clone()), watermark, Bind::Bytes(tap.last_batch.concat())];
+        let binds =
+            vec![Bind::Text(tap.name.clone()), watermark, Bind::Bytes(tap.last_batch.concat()), Bind::Int(now.0)];
         session.execute(sql!("save_tap"), binds).at("store.save_tap").await?;
     }
     if let (Some(key), Some(Ok(sequence))) = (&changes.idempotency_key, changes.answers.first()) {

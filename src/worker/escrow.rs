@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 
 use crate::faults::Step as _;
-use crate::saga::batch::Loaded;
+use crate::saga::batch::{Loaded, NewDoubt};
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Plan, Work};
 use crate::saga::order::DoubtKind;
@@ -149,6 +149,7 @@ impl Escrow {
                 AssertUnwindSafe(self.store.apply(lookup, Arc::new(decide))).catch_unwind().at("escrow.apply").await;
             let committed = applied.unwrap_or_else(|panic| Err(broken(&*panic)));
             self.metrics.db_retries.inc_by(u64::from(decided.load(Ordering::Relaxed).saturating_sub(1)));
+            self.sight.wrote("commit", committed.as_ref().err());
             let committed = committed?;
             self.after_commit(&committed);
             Ok(committed)
@@ -185,6 +186,10 @@ impl Escrow {
             changes.doubts.iter().filter(|doubt| doubt.kind == DoubtKind::Gap && doubt.order_id.is_none()).count()
                 as u64,
         );
+        if changes.doubts.iter().any(NewDoubt::is_lost_commits) {
+            tracing::error!("the database has forgotten what was committed: a gap");
+            self.sight.remember(None);
+        }
         for delay in &changes.fire_delays {
             self.metrics.deadline_fire_delay.observe(delay.as_secs_f64());
         }

@@ -30,7 +30,7 @@ use crate::telemetry::ReasonLabel;
 use super::applying::{Applied, Applying, Lost, kept_as, token_of};
 use super::definitions;
 use super::reading::{self, Readings, raw};
-use super::watermark::{HTTP_PAUSE_MAX, Watermarks, lost_commits};
+use super::watermark::{HTTP_PAUSE_MAX, Watermarks};
 use super::{Escrow, backoff, chain_of, sleep_or, words_of};
 
 /// How long a write is asked to hold a lease when it is only to show that writing works.
@@ -44,6 +44,8 @@ pub struct Ingest {
     readings: Readings,
     body_keep_bytes: usize,
     owner: Uuid,
+    /// When this replica last committed a batch of the tap, by the database's clock.
+    committed_at: Option<Moment>,
 }
 
 /// A batch without the right to acknowledge it.
@@ -71,7 +73,7 @@ impl Ingest {
     pub fn new(escrow: Arc<Escrow>, watermarks: Arc<Watermarks>, body_keep_bytes: usize) -> Self {
         let applying = Applying::new(Arc::clone(&escrow));
         let readings = Readings::new(body_keep_bytes);
-        Self { escrow, watermarks, applying, readings, body_keep_bytes, owner: Uuid::new_v4() }
+        Self { escrow, watermarks, applying, readings, body_keep_bytes, owner: Uuid::new_v4(), committed_at: None }
     }
 
     /// Follows a tap until shutdown, opening it again whenever it is lost.
@@ -150,6 +152,7 @@ impl Ingest {
             }
         };
         if batch.tap.is_some() {
+            self.committed_at = Some(now);
             self.escrow.sight.committed(now, canary);
             if canary.is_some() {
                 // A deadline that came due while it was out needs another.
@@ -194,7 +197,8 @@ impl Ingest {
             plan.work.extend(row.and_then(|row| loss(carried_on, &row)).map(Work::Doubt));
         }
         let (is_fresh, before) = (batch.is_fresh, Vec::new());
-        plan.tap = batch.tap.clone().map(|name| FromTap { name, watermark: canary, is_fresh, before });
+        let committed_at = self.committed_at;
+        plan.tap = batch.tap.clone().map(|name| FromTap { name, watermark: canary, is_fresh, before, committed_at });
         Ok(Plan { token: Some(token_of(&secret, "whole")), needs_versions: true, ..plan })
     }
 
@@ -245,6 +249,6 @@ impl Ingest {
 fn loss(carried: Option<Moment>, row: &TapRow) -> Option<NewDoubt> {
     (row.watermark < carried).then(|| {
         tracing::error!(stored = ?row.watermark, ?carried, "the database holds an earlier watermark than a canary carries");
-        lost_commits(row.watermark, row.now)
+        NewDoubt::lost_commits(row.watermark, row.now)
     })
 }

@@ -4,17 +4,28 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::chain_of;
 use crate::saga::time::{Moment, Span};
+use crate::store::StoreError;
 
 /// Neither a commit nor a canary for this long: blind.
 const BLIND_AFTER: Span = Span::from_secs(15);
+
+/// A watermark further ahead of the clock than this is told.
+const CLOCK_MAY_DIFFER: Span = Span::from_secs(1);
 
 /// Of this many last messages of an exchange …
 const READING_WINDOW: usize = 1000;
 
 /// … more than this share unreadable makes the exchange one Escrow is blind on: one in so many.
 const UNREADABLE_ONE_IN: usize = 100;
+
+/// A write that failed longer ago than this says nothing any more: whoever still fails tries more often.
+const REFUSAL_COUNTS_FOR: Duration = Duration::from_secs(15);
 
 /// What is known about the view.
 #[derive(Debug, Default)]
@@ -33,6 +44,10 @@ struct Inner {
     readings: BTreeMap<String, VecDeque<bool>>,
     problems: BTreeMap<String, String>,
     lag: Option<Span>,
+    /// Who could not write when he last tried, when, and why.
+    refusals: BTreeMap<&'static str, (Instant, String)>,
+    /// The latest watermark this process has seen stored.
+    remembered: Option<Moment>,
 }
 
 /// How well Escrow sees, in one word and with the reason.
@@ -83,6 +98,34 @@ impl Sight {
         self.with(|inner| inner.lag)
     }
 
+    /// The watermark that was stored when this process last looked. Stored earlier than that, the database lost commits.
+    pub fn remembered(&self) -> Option<Moment> {
+        self.with(|inner| inner.remembered)
+    }
+
+    /// This watermark is stored; `None`: what was stored is no measure any more.
+    pub fn remember(&self, watermark: Option<Moment>) {
+        self.with(|inner| inner.remembered = watermark);
+    }
+
+    /// Somebody wrote to the database, or could not. It may well answer and take nothing: a standby, a full disk.
+    pub fn wrote(&self, who: &'static str, error: Option<&StoreError>) {
+        self.with(|inner| match error {
+            Some(error @ StoreError::Unavailable(_)) => {
+                drop(inner.refusals.insert(who, (Instant::now(), chain_of(error))));
+            }
+            Some(_) | None => drop(inner.refusals.remove(who)),
+        });
+    }
+
+    /// Why the database takes no writes, while it takes none.
+    pub fn refusal(&self) -> Option<String> {
+        self.with(|inner| {
+            inner.refusals.retain(|_, (at, _)| at.elapsed() < REFUSAL_COUNTS_FOR);
+            inner.refusals.values().next().map(|(_, why)| why.clone())
+        })
+    }
+
     /// One message of an exchange could, or could not, be read.
     pub fn read(&self, exchange: &str, readable: bool) {
         self.with(|inner| {
@@ -123,6 +166,12 @@ impl Sight {
             if let Some((exchange, _)) = inner.readings.iter().find(|(_, window)| too_much(window)) {
                 return View::Blind(format!("too many messages of exchange {exchange} cannot be read"));
             }
+            if let Some(ahead) = stored.filter(|stored| *stored > now + CLOCK_MAY_DIFFER) {
+                return View::Blind(format!(
+                    "the database's clock was set back: deadlines wait {} until it has caught up with the watermark",
+                    ahead.since(now)
+                ));
+            }
             let signs = [inner.last_commit, inner.last_canary, inner.watching_since, stored];
             let last = signs.into_iter().flatten().max().unwrap_or(asked_since).max(asked_since);
             if now.since(last) > BLIND_AFTER {
@@ -159,6 +208,19 @@ mod tests {
         sight.stored(at(1));
         assert_eq!(sight.view(at(20), true, Some(at(18))), View::Clear, "its canary came back to the other");
         assert!(matches!(sight.view(at(40), true, Some(at(18))), View::Blind(_)));
+    }
+
+    #[test]
+    fn a_database_that_takes_no_writes_is_told_until_it_takes_one() {
+        let sight = Sight::default();
+        let away = || StoreError::Unavailable(sqlx::Error::PoolTimedOut);
+        sight.wrote("a", Some(&away()));
+        sight.wrote("b", None);
+        assert!(sight.refusal().is_some(), "another's success is not one's own");
+        sight.wrote("a", None);
+        assert_eq!(sight.refusal(), None);
+        sight.wrote("a", Some(&StoreError::Corrupt("one row".to_owned())));
+        assert_eq!(sight.refusal(), None, "that is not the database's");
     }
 
     #[test]

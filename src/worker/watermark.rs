@@ -18,7 +18,6 @@ use crate::faults::Step as _;
 use crate::saga::batch::NewDoubt;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::{Place, Saga};
-use crate::saga::order::DoubtKind;
 use crate::saga::time::{Moment, Span};
 use crate::store::{BindingRow, TapRow};
 
@@ -180,7 +179,8 @@ impl Seen<'_> {
     /// Up to when all that was published to an exchange is known.
     fn exchange(&self, name: &str) -> Option<Moment> {
         let row = self.bindings.iter().find(|row| row.exchange == name)?;
-        let applied = self.tap.and_then(|tap| tap.watermark);
+        // One that lies ahead is from before the clock was set back. It says nothing of what is published now.
+        let applied = self.tap.and_then(|tap| tap.watermark).filter(|watermark| *watermark <= self.now);
         match (row.bound, &row.problem) {
             (true, None) => applied,
             (true, Some(_)) => applied.min(row.bound_at),
@@ -211,31 +211,32 @@ pub struct Pulse {
     escrow: Arc<Escrow>,
     tap: Option<Arc<dyn Tap>>,
     last_sent: Option<Moment>,
-    /// The latest watermark this process has seen stored.
-    remembered: Option<Moment>,
 }
 
 impl Pulse {
     /// A pulse through this tap.
     pub fn new(escrow: Arc<Escrow>, tap: Option<Arc<dyn Tap>>) -> Self {
-        Self { escrow, tap, last_sent: None, remembered: None }
+        Self { escrow, tap, last_sent: None }
     }
 
     /// A stored watermark earlier than one seen before: the database lost commits. A gap from there to now.
-    async fn notice_loss(&mut self, row: &TapRow) -> Result<(), WorkerError> {
+    async fn notice_loss(&self, row: &TapRow) -> Result<(), WorkerError> {
         // Recorded first: only then is the later one forgotten.
-        if row.watermark < self.remembered {
-            let lost = lost_commits(row.watermark, row.now);
-            tracing::error!(stored = ?row.watermark, seen = ?self.remembered, "the database holds an earlier watermark than it did");
+        let remembered = self.escrow.sight.remembered();
+        if row.watermark < remembered {
+            let lost = NewDoubt::lost_commits(row.watermark, row.now);
+            tracing::error!(stored = ?row.watermark, seen = ?remembered, "the database holds an earlier watermark than it did");
             self.escrow.store.record_doubts(vec![lost]).at("pulse.record_loss").await?;
         }
-        self.remembered = row.watermark;
+        self.escrow.sight.remember(row.watermark);
         Ok(())
     }
 
     async fn beat(&mut self, tap: &Arc<dyn Tap>) -> Result<Ran, WorkerError> {
         let row = self.escrow.store.tap(tap.name().to_owned()).at("pulse.tap_row").await?;
         self.notice_loss(&row).await?;
+        // What was sent at a time that has not come is from before the clock was set back.
+        self.last_sent = self.last_sent.filter(|sent| *sent <= row.now);
         let next_due = self.escrow.store.next_due(self.last_sent).at("pulse.next_due").await?;
         let next_beat = self.last_sent.map_or(row.now, |sent| sent + CANARY_EVERY);
         let is_out = self.escrow.sight.canary_out().is_some_and(|out| row.now.since(out) < CANARY_EVERY);
@@ -269,7 +270,8 @@ impl Pulse {
     fn sleep_until(&self, next: Moment, now: Moment) -> Ran {
         self.escrow.nudges.sleeping_for.store(next.0, Ordering::Release);
         // The database's clock has microseconds, the timer milliseconds: waking a little late saves a run for nothing.
-        Ran::Idle(next.since(now).as_std() + Duration::from_micros(200))
+        let pause = next.min(now + CANARY_EVERY).since(now).as_std();
+        Ran::Idle(pause + Duration::from_micros(200))
     }
 }
 
@@ -314,7 +316,9 @@ impl Worker for Accepting {
 
     fn run_once(&mut self) -> BoxFuture<'_, Result<Ran, WorkerError>> {
         Box::pin(async move {
-            self.escrow.store.accepting(HTTP.to_owned(), HTTP_PAUSE_MAX).at("accepting.write").await?;
+            let said = self.escrow.store.accepting(HTTP.to_owned(), HTTP_PAUSE_MAX).at("accepting.write").await;
+            self.escrow.sight.wrote("accepting", said.as_ref().err());
+            said?;
             self.runs += 1;
             if self.runs.is_multiple_of(OTHERS_EVERY_RUNS) {
                 self.watermarks.load_over_http(&self.escrow).await?;
@@ -325,21 +329,6 @@ impl Worker for Accepting {
 
     fn nudged(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
-    }
-}
-
-/// A gap from the stored watermark to now.
-pub fn lost_commits(stored: Option<Moment>, now: Moment) -> NewDoubt {
-    NewDoubt {
-        kind: DoubtKind::Gap,
-        saga: None,
-        from: stored.unwrap_or(Moment(0)),
-        to: now,
-        event: None,
-        order_id: None,
-        detail: "the database was set back to an earlier state (restore, or failover to a standby that was behind)"
-            .to_owned(),
-        quarantined: None,
     }
 }
 

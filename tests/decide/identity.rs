@@ -88,7 +88,7 @@ fn a_commit_whose_answer_was_lost_is_recognised() {
     let mut stage = Stage::new([SAGA]);
     let work = vec![Work::Delivered(stage.read(&bare("Placed"))), Work::Delivered(stage.read(&bare("Paid")))];
     let watermark = Some(Moment(5));
-    let tap = FromTap { name: TAP.to_owned(), watermark, is_fresh: true, before: Vec::new() };
+    let tap = FromTap { name: TAP.to_owned(), watermark, is_fresh: true, ..FromTap::default() };
     let plan = Plan { tap: Some(tap), token: Some([9; 32]), ..stage.plan(work) };
     stage.commit(&plan);
     let before = stage.clone();

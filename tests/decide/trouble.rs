@@ -1,7 +1,7 @@
 //! One input's trouble stays its own; and what one batch does to what the same batch did before.
 
 use escrow::bus::Delivery;
-use escrow::saga::decide::{Plan, Work};
+use escrow::saga::decide::{FromTap, Plan, Work};
 use escrow::saga::definition::Mode;
 use escrow::saga::input::{Action, Command, Confirmation, Verdict};
 use escrow::saga::order::{Status, StuckReason};
@@ -207,4 +207,22 @@ fn a_replay_that_is_still_not_read_says_why_and_changes_nothing() {
     assert!(refused.orders.is_empty() && refused.quarantined.is_empty(), "{refused:?}");
     let applied = replay(json!({"type": "Placed", "order": "1"}));
     assert_eq!((applied.misplaced, applied.tally.applied), (None, 1));
+}
+
+#[test]
+fn a_database_that_has_forgotten_a_batch_is_a_gap_for_what_the_batch_decides_too() {
+    let mut stage = Stage::new([SAGA]);
+    stage.batch(&[shop("Placed", "1")]);
+    // Committed at START, as this replica remembers; what is loaded says nothing of it.
+    let remembers = FromTap { committed_at: Some(START), ..stage.of_tap(Vec::new(), true).tap.unwrap() };
+    stage.now = START + Span::from_secs(120);
+    let plan = Plan { tap: Some(remembers), ..stage.plan(vec![Work::Due(key("order", "1"), stage.now)]) };
+    let changes = stage.commit(&plan);
+    assert!(changes.doubts.iter().any(|doubt| doubt.is_lost_commits() && doubt.to == stage.now));
+    assert_eq!(stage.orders[&key("order", "1")].life.needs[0].reason, StuckReason::Unproven);
+    assert!(changes.outbox.iter().all(|row| !row.content.asks()), "nothing is sent or undone");
+
+    let mut loaded = stage.load(&plan);
+    loaded.committed_at = Some(START);
+    assert!(plan.decide(&loaded).doubts.is_empty(), "nothing is forgotten");
 }

@@ -8,6 +8,7 @@ mod support;
 mod bus_contract;
 mod choreography;
 mod compensation;
+mod outages;
 mod peek;
 mod rabbitmq;
 mod rabbitmq_outages;

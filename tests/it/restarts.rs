@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Connection, ConnectionProperties};
 use serde_json::json;
 
 use crate::support::choreography::{Service, definition};
 use crate::support::escrow::Escrow;
+use crate::support::traffic::Sure;
 use crate::support::{postgres, rabbitmq};
 
 /// The events of one order that goes well, with the exchange of each.
@@ -45,52 +44,6 @@ async fn orders_that_completed_while_escrow_was_away_have_no_timeout() {
     escrow.all_are("completed", 500).await;
     let fired = escrow.get("/v1/journal?kind=deadline,retry,compensation").await.unwrap();
     assert_eq!(fired["entries"], json!([]), "nothing fired");
-}
-
-/// A publisher that makes sure: persistent messages, confirms, and the same message again until it is confirmed.
-struct Sure {
-    url: String,
-    channel: Option<(Connection, lapin::Channel)>,
-}
-
-impl Sure {
-    async fn channel(&mut self) -> &lapin::Channel {
-        loop {
-            if self.channel.as_ref().is_some_and(|(_, channel)| channel.status().connected()) {
-                break;
-            }
-            if let Ok(Ok(connection)) = tokio::time::timeout(
-                Duration::from_secs(5),
-                Connection::connect(&self.url, ConnectionProperties::default()),
-            )
-            .await
-                && let Ok(channel) = connection.create_channel().await
-                && channel.confirm_select(ConfirmSelectOptions::default()).await.is_ok()
-            {
-                self.channel = Some((connection, channel));
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        &self.channel.as_ref().unwrap().1
-    }
-
-    async fn publish(&mut self, exchange: &str, event: &str, order_id: u32) {
-        let body = json!({"event_type": event, "data": {"order_id": order_id}}).to_string();
-        let id = format!("{event}-{order_id}");
-        loop {
-            let properties = BasicProperties::default().with_message_id(id.clone().into()).with_delivery_mode(2);
-            let channel = self.channel().await.clone();
-            let sent = async {
-                let options = BasicPublishOptions::default();
-                channel.basic_publish(exchange.into(), "".into(), options, body.as_bytes(), properties).await?.await
-            };
-            match tokio::time::timeout(Duration::from_secs(10), sent).await {
-                Ok(Ok(lapin::Confirmation::Ack(_))) => return,
-                Ok(Ok(_) | Err(_)) | Err(_) => self.channel = None,
-            }
-        }
-    }
 }
 
 const ORDERS: u32 = 3000;
@@ -161,10 +114,11 @@ async fn three_thousand_orders_survive_the_death_of_escrow_the_broker_and_the_da
 }
 
 async fn publish_share(url: String, publisher: u32) {
-    let mut sure = Sure { url, channel: None };
+    let mut sure = Sure::new(&url);
     for number in (publisher..ORDERS).step_by(PUBLISHERS as usize) {
         for (exchange, event) in EVENTS {
-            sure.publish(exchange, event, number).await;
+            let body = json!({"event_type": event, "data": {"order_id": number}});
+            sure.publish(exchange, &format!("{event}-{number}"), &body).await;
         }
     }
 }

@@ -16,6 +16,10 @@ pub struct Escrow {
     database_url: String,
     amqp_url: String,
     port: u16,
+    /// What it finds in its environment besides.
+    environment: Vec<(String, String)>,
+    /// The command that starts it, if it is not started straight.
+    launcher: Vec<String>,
     process: Mutex<Option<Child>>,
     client: reqwest::Client,
 }
@@ -31,9 +35,23 @@ impl Escrow {
             database_url: database_url.to_owned(),
             amqp_url: amqp_url.to_owned(),
             port,
+            environment: Vec::new(),
+            launcher: Vec::new(),
             process: Mutex::new(None),
             client: reqwest::Client::new(),
         }
+    }
+
+    /// The same, started with one more variable in its environment.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same, started by a command that ends in the program's.
+    pub fn launched_by(mut self, command: &[&str]) -> Self {
+        self.launcher = command.iter().map(|&word| word.to_owned()).collect();
+        self
     }
 
     fn definitions(&self) -> PathBuf {
@@ -47,11 +65,14 @@ impl Escrow {
     /// Starts the program; [`ready`](Self::ready) waits for it.
     pub fn start(&self) {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_escrow"))
+        let mut words = self.launcher.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_escrow")]);
+        let child = Command::new(words.next().unwrap_or_default())
+            .args(words)
             .args(["serve", "--database-url", &self.database_url, "--amqp-url", &self.amqp_url])
             .args(["--listen", &format!("127.0.0.1:{}", self.port), "--sagas"])
             .arg(self.definitions())
             .env("RUST_LOG", "info,lapin=error")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -75,6 +96,15 @@ impl Escrow {
         .await;
     }
 
+    /// Waits until `/readyz` answers that it is not.
+    pub async fn unready(&self) {
+        self.until("it is not ready", async || {
+            let answer = self.client.get(self.url("/readyz")).send().await.ok()?;
+            (answer.status().as_u16() == 503).then_some(())
+        })
+        .await;
+    }
+
     /// Ends the program without a chance to do anything.
     pub fn kill_9(&self) {
         if let Some(mut child) = self.process.lock().unwrap().take() {
@@ -88,6 +118,21 @@ impl Escrow {
         let mut child = self.process.lock().unwrap().take()?;
         Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
         child.wait().unwrap().code()
+    }
+
+    /// Limits how large each file it writes may get, as a full disk would.
+    pub fn limit_files(&self, limit: &str) {
+        let process = self.process.lock().unwrap();
+        let pid = process.as_ref().expect("it runs").id().to_string();
+        let set = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={limit}:")]).status();
+        assert!(set.is_ok_and(|it| it.success()), "prlimit --pid {pid}");
+    }
+
+    /// Stops the process where it stands (`-STOP`), or lets it go on (`-CONT`).
+    pub fn signal(&self, signal: &str) {
+        let process = self.process.lock().unwrap();
+        let pid = process.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().is_ok_and(|it| it.success()), "kill {signal} {pid}");
     }
 
     /// Runs another command of the program against the same settings.

@@ -1,6 +1,10 @@
 //! What the integration tests stand on: servers of their own, the services they play, and Escrow as its users run it.
 pub mod choreography;
 pub mod escrow;
+pub mod judgement;
 pub mod postgres;
+pub mod proxy;
 pub mod rabbitmq;
+pub mod scene;
 pub mod services;
+pub mod traffic;

@@ -46,19 +46,19 @@ impl Server {
         Self::new(true)
     }
 
+    /// A standby of the server at `url`: made from it, fed by it, and only reading until it is promoted.
+    pub fn standby_of(url: &str) -> Self {
+        let server = Self::empty(true);
+        let mut backup = server.command("pg_basebackup");
+        let made = backup.args(["-R", "-X", "stream", "-c", "fast", "-d", url]).arg("-D").arg(server.data()).output();
+        let made = made.expect("`pg_basebackup` starts");
+        assert!(made.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&made.stderr));
+        server.start();
+        server
+    }
+
     fn new(durable: bool) -> Self {
-        let dir = tempfile::Builder::new().prefix("escrow-postgres-").tempdir().expect("a temporary folder").keep();
-        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777)).expect("a folder of our own");
-        let guard = Command::new("sh")
-            .args(["-c", GUARD, "guard"])
-            .arg(&dir)
-            .stdin(Stdio::piped())
-            // A signal to the tests' process group must not reach it before its work is done.
-            .process_group(0)
-            .spawn()
-            .expect("`sh` starts");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
-        let server = Self { dir, port, durable, databases: AtomicU32::new(0), guard };
+        let server = Self::empty(durable);
         let initdb = server
             .command("initdb")
             .args(["-U", "escrow", "--auth=trust", "--no-sync", "--encoding=UTF8"])
@@ -71,6 +71,35 @@ impl Server {
         assert!(initdb.status.success(), "initdb: {}", String::from_utf8_lossy(&initdb.stderr));
         server.start();
         server
+    }
+
+    /// Limits how large each file of the running server may get, as a full disk would.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let pid_file = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("a running server");
+        let postmaster = pid_file.lines().next().expect("its pid").to_owned();
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        for pid in std::iter::once(postmaster.clone()).chain(children_of(&postmaster)) {
+            // A backend may have gone meanwhile. Only the soft limit changes, so it can be lifted again by anybody.
+            let mut set = self.command("/usr/bin/prlimit");
+            let set = set.args(["--pid", &pid, &format!("--fsize={limit}:")]).output();
+            assert!(set.is_ok_and(|it| it.status.success() || pid != postmaster), "prlimit --pid {pid}");
+        }
+    }
+
+    /// A folder and a port for a server.
+    fn empty(durable: bool) -> Self {
+        let dir = tempfile::Builder::new().prefix("escrow-postgres-").tempdir().expect("a temporary folder").keep();
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777)).expect("a folder of our own");
+        let guard = Command::new("sh")
+            .args(["-c", GUARD, "guard"])
+            .arg(&dir)
+            .stdin(Stdio::piped())
+            // A signal to the tests' process group must not reach it before its work is done.
+            .process_group(0)
+            .spawn()
+            .expect("`sh` starts");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
+        Self { dir, port, durable, databases: AtomicU32::new(0), guard }
     }
 
     fn data(&self) -> PathBuf {
@@ -174,6 +203,17 @@ impl Drop for Server {
         drop(self.guard.stdin.take());
         let _ = self.guard.wait();
     }
+}
+
+/// The processes a process has started.
+fn children_of(parent: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_child = |pid: &String| {
+        let stat = std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")).unwrap_or_default();
+        // The name stands in brackets and may hold anything; state and parent follow it.
+        stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)) == Some(parent)
+    };
+    processes.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_child).collect()
 }
 
 /// Where PostgreSQL's programs are: the newest version installed.

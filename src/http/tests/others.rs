@@ -276,6 +276,14 @@ async fn readiness_follows_database_and_broker_and_liveness_does_not() {
 }
 
 #[tokio::test]
+async fn a_database_that_only_reads_is_not_ready() {
+    let refusal = Some("it is a standby".to_owned());
+    let api = Api::new(FakeStore::default(), FakeDesk { refusal, ..FakeDesk::default() });
+    let answer = api.get("/readyz").await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["database"]), (503, &json!("refusing")));
+}
+
+#[tokio::test]
 async fn metrics_name_routes_and_never_orders() {
     let api = Api::of(vec![]);
     api.get("/v1/sagas/order/orders/secret-4711").await;

@@ -223,6 +223,7 @@ pub struct FakeDesk {
     pub submitted: Mutex<Vec<Delivery>>,
     pub nudges: watch::Sender<u64>,
     pub bus: Option<BusReport>,
+    pub refusal: Option<String>,
 }
 
 impl Default for FakeDesk {
@@ -237,6 +238,7 @@ impl Default for FakeDesk {
             resets: Mutex::default(),
             submitted: Mutex::default(),
             nudges: watch::channel(0).0,
+            refusal: None,
             bus: None,
         }
     }
@@ -376,6 +378,7 @@ impl Desk for FakeDesk {
             bus: self.bus.clone(),
             sagas: BTreeMap::from([("order".to_owned(), report)]),
             problems: Vec::new(),
+            refusal: self.refusal.clone(),
         }
     }
 

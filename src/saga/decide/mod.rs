@@ -135,6 +135,8 @@ pub struct FromTap {
     pub is_fresh: bool,
     /// Hashes of the messages without an id in those parts of this very batch that are committed already.
     pub before: Vec<Digest>,
+    /// When this replica last committed a batch of it. A database that has forgotten that was set back.
+    pub committed_at: Option<Moment>,
 }
 
 /// Open orders of a saga placed by arrival that are loaded beside one for each of its messages: how far behind the
@@ -232,6 +234,10 @@ impl Plan {
         }
         if let Some(unknown) = self.unknown_version(loaded) {
             return Changes { unknown_version: Some(unknown), ..Changes::default() };
+        }
+        if self.tap.as_ref().is_some_and(|tap| loaded.committed_at < tap.committed_at) {
+            // First: no other piece of this batch may be decided as if nothing were missing.
+            deciding.work(&Work::Doubt(NewDoubt::lost_commits(loaded.watermark, loaded.now)));
         }
         for work in &self.work {
             deciding.work(work);

@@ -362,6 +362,8 @@ pub async fn a_tap_remembers_its_last_batch_and_never_goes_back(bed: Bed) {
     let wanted = Lookup { tap: Some("default".to_owned()), ..Lookup::default() };
     let seen = apply(&*bed.store, wanted.clone(), |loaded| {
         assert_eq!(loaded.last_batch, [[1; 32], [2; 32]]);
+        assert_eq!(loaded.watermark, Some(Moment(60)));
+        assert!(loaded.committed_at.is_some_and(|at| at <= loaded.now));
         Changes::default()
     });
     seen.await.unwrap();

@@ -18,4 +18,6 @@ SELECT escrow_now() AS now,
         ) AS doubted) AS doubts,
     (SELECT coalesce(json_object_agg(saga, mode), '{}')::text FROM sagas) AS modes,
     (SELECT last_batch FROM taps WHERE name = $1) AS last_batch,
+    (SELECT watermark FROM taps WHERE name = $1) AS watermark,
+    (SELECT committed_at FROM taps WHERE name = $1) AS committed_at,
     (SELECT sequence FROM answers WHERE key = $2) AS answered

@@ -1,4 +1,5 @@
--- Batches of a tap: how far it is. The watermark never goes back. By primary key.
-INSERT INTO taps (name, watermark, last_batch) VALUES ($1, $2, $3)
+-- Batches of a tap: how far it is, and when the last was committed. Neither ever goes back. By primary key.
+INSERT INTO taps (name, watermark, last_batch, committed_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT (name) DO UPDATE
-SET watermark = greatest(taps.watermark, excluded.watermark), last_batch = excluded.last_batch
+SET watermark = greatest(taps.watermark, excluded.watermark), last_batch = excluded.last_batch,
+    committed_at = greatest(taps.committed_at, excluded.committed_at)

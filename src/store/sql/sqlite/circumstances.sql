@@ -18,4 +18,6 @@ SELECT ?5 AS now,
         )) AS doubts,
     (SELECT json_group_object(saga, mode) FROM sagas) AS modes,
     (SELECT last_batch FROM taps WHERE name = ?1) AS last_batch,
+    (SELECT watermark FROM taps WHERE name = ?1) AS watermark,
+    (SELECT committed_at FROM taps WHERE name = ?1) AS committed_at,
     (SELECT sequence FROM answers WHERE key = ?2) AS answered
