@@ -172,7 +172,14 @@ pub async fn claim(session: &mut dyn Session, (owner, lease): &(Uuid, Span)) -> 
             return Ok(BulkTurn::Nothing(after.map(Span)));
         };
         let id = rows::uuid(row, "id")?;
-        let ask: BulkAsk = rows::from_json("ask", row.get::<&str>("ask")?)?;
+        let ask: BulkAsk = match rows::from_json("ask", row.get::<&str>("ask")?) {
+            Ok(ask) => ask,
+            // One that cannot be read must not hold up the others.
+            Err(error) => {
+                stop(session, &(id, "escrow".to_owned(), error.to_string())).await?;
+                continue;
+            }
+        };
         let next = session.fetch(sql!("next_bulk_order"), vec![Bind::Text(id.to_string())]).await?;
         let Some(row) = next.first() else {
             session.execute(sql!("end_bulk"), vec![Bind::Text(id.to_string()), Bind::Now]).await?;
@@ -211,11 +218,16 @@ pub async fn settle(session: &mut dyn Session, it: &(Uuid, u64, BulkOutcome, Spa
 }
 
 /// See [`super::Store::stop_bulk`].
-pub async fn stop(session: &mut dyn Session, it: &(Uuid, String, String)) -> Result<Option<Bulk>, Failure> {
+pub async fn stop_and_find(session: &mut dyn Session, it: &(Uuid, String, String)) -> Result<Option<Bulk>, Failure> {
+    stop(session, it).await?;
+    find(session, &it.0).await
+}
+
+async fn stop(session: &mut dyn Session, it: &(Uuid, String, String)) -> Result<(), Failure> {
     let (id, actor, reason) = it;
     let binds = vec![Bind::Text(id.to_string()), Bind::Text(actor.clone()), Bind::Text(reason.clone()), Bind::Now];
     session.execute(sql!("stop_bulk"), binds).await?;
-    find(session, id).await
+    Ok(())
 }
 
 /// See [`super::Query::bulk`].

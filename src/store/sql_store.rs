@@ -112,7 +112,7 @@ impl Store for SqlStore {
     }
 
     fn stop_bulk(&self, id: Uuid, actor: String, reason: String) -> Answer<'_, Option<Bulk>> {
-        self.run(Access::Write, (id, actor, reason), |session, it| Box::pin(bulk::stop(session, it)))
+        self.run(Access::Write, (id, actor, reason), |session, it| Box::pin(bulk::stop_and_find(session, it)))
     }
 
     fn purge(&self, before: Moment) -> Answer<'_, u64> {

@@ -142,9 +142,17 @@ pub async fn a_person_stops_an_action_and_what_ended_is_forgotten(bed: Bed) {
     let empty = begin(store, OrderFilter { sagas: vec!["none".to_owned()], ..stuck() }).await;
     assert_eq!((empty.total, empty.state, empty.ended_at), (0, BulkState::Done, Some(empty.created_at)));
     let running = begin(store, stuck()).await;
+    // One that somebody broke does not hold up the next.
+    let broken = begin(store, stuck()).await;
+    bed.raw(&format!("UPDATE bulk_actions SET ask = '{{', next_at = 0 WHERE id = '{}'", broken.id)).await.unwrap();
+    assert_eq!(claimed(store, Uuid::new_v4()).await.unwrap().id, running.id);
+    let why = bed
+        .lines("SELECT stopped_by || ': ' || stopped_reason AS line FROM bulk_actions WHERE ask = '{'", "line")
+        .await;
+    assert!(why[0].starts_with("escrow: stored data cannot be read: ask"), "{why:?}");
 
     assert_eq!(store.purge(found.created_at).await.unwrap(), 0);
-    assert_eq!(store.purge(Moment(store.now().await.unwrap().0 + 1)).await.unwrap(), 5, "two actions, three orders");
+    assert_eq!(store.purge(Moment(store.now().await.unwrap().0 + 1)).await.unwrap(), 9, "three actions, six orders");
     assert!(store.bulk(bulk.id).await.unwrap().is_none() && store.bulk(running.id).await.unwrap().is_some());
     assert_eq!(orders(store, running.id, None).await.len(), 3);
 }
