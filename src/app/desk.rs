@@ -8,7 +8,9 @@ use tokio::sync::watch;
 
 use crate::bus::http::HttpDoor;
 use crate::bus::{BusError, Delivery, Tap};
-use crate::http::state::{ActError, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError};
+use crate::http::state::{
+    ActError, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError, Unbound,
+};
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
 use crate::saga::time::Moment;
@@ -145,7 +147,16 @@ impl Desk for RunningDesk {
             .map(|saga| (saga.name.clone(), self.saga_report(&saga.name, known.as_deref())))
             .collect();
         let braked = catalog.newest_all().filter(|saga| self.escrow.is_braked(&saga.name));
-        let problems = braked.map(|saga| format!("the brake of saga {} holds orders back", saga.name)).collect();
+        let mut problems: Vec<String> =
+            braked.map(|saga| format!("the brake of saga {} holds orders back", saga.name)).collect();
+        let unbound = self.escrow.sight.is_switched_off().map(|(since, why)| Unbound { since, why });
+        problems.extend(unbound.iter().map(|unbound| {
+            format!(
+                "the tap is {} (since {}); `escrow rabbit bind` binds it again",
+                unbound.why,
+                unbound.since.rfc3339()
+            )
+        }));
         let bus = self.tap.as_ref().map(|tap| {
             let health = tap.health();
             let blocked = health.blocked.then(|| "the broker holds back what is published (an alarm)".to_owned());
@@ -158,7 +169,7 @@ impl Desk for RunningDesk {
                 problem: health.problem.or(blocked),
             }
         });
-        StatusReport { name: self.name.clone(), started_at: self.started_at, bus, sagas, problems }
+        StatusReport { name: self.name.clone(), started_at: self.started_at, bus, sagas, unbound, problems }
     }
 
     fn nudges(&self) -> watch::Receiver<u64> {

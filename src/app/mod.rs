@@ -10,6 +10,7 @@ mod desk;
 pub mod embedded;
 mod files;
 mod peek;
+mod rabbit;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use crate::worker::{Escrow, Worker, drive, housekeeping};
 
 pub use files::read_definitions;
 pub use peek::peek;
+pub use rabbit::{bind, plan, unbind};
 
 /// A batch of a thousand is read from the backlog at once: more gives little and makes every lock longer.
 const TAP: rabbitmq::Options = rabbitmq::Options {

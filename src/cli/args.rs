@@ -1,6 +1,7 @@
 //! What can be typed. Names and defaults are contract.
 
 mod peek;
+mod rabbit;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::peek::PeekArgs;
+pub use self::rabbit::{BoundBy, PlanArgs, RabbitArgs, RabbitCommand, UnbindArgs};
 use crate::config::{DemoConfig, MigrateConfig, ServeConfig};
 use crate::saga::time::Span;
 
@@ -77,6 +79,8 @@ pub enum Command {
     },
     /// Show how Escrow is, on one screen
     Status(ServerArgs),
+    /// Say what Escrow needs on RabbitMQ, or take it away from there
+    Rabbit(RabbitArgs),
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@
 //!   serve demo migrate ──▶ start (the program itself)
 //!   check schema try   ──▶ the pure core, no server
 //!   audit verify       ──▶ the database, no server
+//!   rabbit             ──▶ the database, and the broker to unbind
 //!   peek               ──▶ the broker, once a running Escrow says that it watches the exchange
 //!   everything else    ──▶ client ──HTTP──▶ a running Escrow ──▶ output (table, json, jsonl)
 //! ```
@@ -20,6 +21,7 @@ mod lists;
 mod order;
 mod output;
 mod peek;
+mod rabbit;
 pub mod rehearsal;
 pub mod start;
 mod status;
@@ -74,6 +76,7 @@ async fn dispatch(command: Command, output: Output, program: &dyn Start) -> Resu
         Command::Check(args) => check::check(&args.files, output),
         Command::Schema => Ok(check::schema(output)),
         Command::Peek(args) => peek::run(args, output, program).await,
+        Command::Rabbit(args) => rabbit::run(args.command, output, program).await,
         Command::Try(args) => try_events::run(&args, output),
         Command::Audit { command: AuditCommand::Verify(args) } => audit::verify(args, output, program).await,
         Command::Order(args) => order::run(&Client::new(args.server)?, args.command, output).await,

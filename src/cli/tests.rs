@@ -14,7 +14,9 @@ use super::failure::{FAILURE, Failure, NOT_ALLOWED, NOT_FOUND, UNAVAILABLE, USAG
 use super::output::{Output, Said, plain};
 use super::start::{Seen, Start};
 use super::{audit, dispatch};
-use crate::config::{DemoConfig, MigrateConfig, PeekConfig, ServeConfig};
+use crate::bus::Unbinding;
+use crate::bus::plan::Plan;
+use crate::config::{BindConfig, DemoConfig, MigrateConfig, PeekConfig, PlanConfig, ServeConfig, UnbindConfig};
 use crate::http::serve;
 use crate::http::state::ApiState;
 use crate::http::tests::support::{FakeDesk, FakeStore, journal_row, key, order};
@@ -80,6 +82,18 @@ impl Start for NoProgram {
     }
 
     fn peek(&self, _: PeekConfig) -> BoxFuture<'_, anyhow::Result<Seen>> {
+        Box::pin(async { anyhow::bail!("no program here") })
+    }
+
+    fn rabbit_plan(&self, _: PlanConfig) -> BoxFuture<'_, anyhow::Result<Plan>> {
+        Box::pin(async { anyhow::bail!("no program here") })
+    }
+
+    fn rabbit_unbind(&self, _: UnbindConfig) -> BoxFuture<'_, anyhow::Result<Vec<Unbinding>>> {
+        Box::pin(async { anyhow::bail!("no program here") })
+    }
+
+    fn rabbit_bind(&self, _: BindConfig) -> BoxFuture<'_, anyhow::Result<()>> {
         Box::pin(async { anyhow::bail!("no program here") })
     }
 

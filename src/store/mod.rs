@@ -161,6 +161,13 @@ pub trait Store: Query {
     /// Saves what a look at an exchange found; `absent_at` is the moment before the look when it was not there.
     fn save_binding(&self, tap: String, binding: BindingRow) -> BoxFuture<'_, Result<(), StoreError>>;
 
+    /// The kill switch of a tap as it stands; `None` where nobody ever touched it.
+    fn switch(&self, tap: String) -> BoxFuture<'_, Result<Option<Switch>, StoreError>>;
+
+    /// Takes a tap from the services' exchanges, or gives it back; kept with actor and reason. Taking it marks all its bindings as
+    /// gone from this moment on.
+    fn set_switch(&self, to: SwitchTo) -> BoxFuture<'_, Result<(), StoreError>>;
+
     /// Says that events over HTTP are being accepted at this moment; a pause longer than `pause` begins a new interval.
     fn accepting(&self, name: String, pause: Span) -> BoxFuture<'_, Result<TapRow, StoreError>>;
 
@@ -293,6 +300,24 @@ pub struct TapRow {
     /// For HTTP: when the break before `accepting_since` began; `None` if there was none.
     pub break_began: Option<Moment>,
     pub now: Moment,
+}
+
+/// The kill switch of a tap: while it is unbound, no replica binds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switch {
+    pub unbound: bool,
+    pub at: Moment,
+    pub actor: String,
+    pub reason: String,
+}
+
+/// A turn of the kill switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwitchTo {
+    pub tap: String,
+    pub unbound: bool,
+    pub actor: String,
+    pub reason: String,
 }
 
 /// What is known of one watched exchange.

@@ -12,7 +12,7 @@ use super::session::Access;
 use super::{
     Backlog, BindingRow, Claimed, Committed, Decide, DefinitionRow, JournalFilter, JournalRow, Listed, NewDefinition,
     OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError,
-    StoredPayload, StuckGroup, TapRow,
+    StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
 use super::{apply, housekeeping, orders, outbox, quarantine, save, trail};
 use crate::saga::batch::{Lookup, NewDoubt};
@@ -60,6 +60,14 @@ impl Store for SqlStore {
 
     fn save_binding(&self, tap: String, binding: BindingRow) -> Answer<'_, ()> {
         self.run(Access::Write, (tap, binding), |session, it| Box::pin(catalog::save_binding(session, it)))
+    }
+
+    fn switch(&self, tap: String) -> Answer<'_, Option<Switch>> {
+        self.run(Access::Read, tap, |session, tap| Box::pin(catalog::switch(session, tap)))
+    }
+
+    fn set_switch(&self, to: SwitchTo) -> Answer<'_, ()> {
+        self.run(Access::Write, to, |session, to| Box::pin(catalog::set_switch(session, to)))
     }
 
     fn accepting(&self, name: String, pause: Span) -> Answer<'_, TapRow> {

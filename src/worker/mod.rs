@@ -21,6 +21,7 @@ pub mod gauges;
 pub mod housekeeping;
 pub mod ingest;
 pub mod looks;
+pub mod reach;
 pub mod reading;
 pub mod relay;
 pub mod sight;

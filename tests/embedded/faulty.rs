@@ -12,7 +12,7 @@ use escrow::saga::time::{Moment, Span};
 use escrow::store::{
     Backlog, BindingRow, Claimed, Committed, Decide, DefinitionRow, JournalFilter, JournalRow, Listed, NewDefinition,
     OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError,
-    StoredPayload, StuckGroup, TapRow,
+    StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
@@ -92,6 +92,8 @@ impl Store for Faulty {
         set_mode(saga: String, mode: Mode, actor: String, reason: String) -> ();
         tap(name: String) -> TapRow;
         save_binding(tap: String, binding: BindingRow) -> ();
+        switch(tap: String) -> Option<Switch>;
+        set_switch(to: SwitchTo) -> ();
         accepting(name: String, pause: Span) -> TapRow;
         record_doubts(doubts: Vec<NewDoubt>) -> ();
         lease(name: String, owner: Uuid, lease: Span) -> bool;

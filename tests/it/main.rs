@@ -9,6 +9,7 @@ mod bus_contract;
 mod choreography;
 mod compensation;
 mod peek;
+mod rabbit_plan;
 mod rabbitmq;
 mod rabbitmq_outages;
 mod restarts;

@@ -36,7 +36,8 @@ impl Escrow {
         }
     }
 
-    fn definitions(&self) -> PathBuf {
+    /// The file it follows.
+    pub fn definitions(&self) -> PathBuf {
         self.folder.path().join("saga.yaml")
     }
 
