@@ -88,6 +88,18 @@ pub struct BindConfig {
     pub reason: String,
 }
 
+/// `escrow doctor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoctorConfig {
+    pub database_url: String,
+    /// `None`: events come over HTTP only.
+    pub amqp_url: Option<String>,
+    /// RabbitMQ's management API; may hold a user and a password.
+    pub management_url: Option<String>,
+    pub sagas: PathBuf,
+    pub name: String,
+}
+
 /// `escrow peek`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeekConfig {

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use escrow::bus::Unbinding;
-use escrow::bus::plan::Plan;
-use escrow::cli::start::{Seen, Start};
-use escrow::config::{BindConfig, DemoConfig, MigrateConfig, PeekConfig, PlanConfig, ServeConfig, UnbindConfig};
+use escrow::cli::start::{Finding, Plan, Seen, Start, Unbinding};
+use escrow::config::{
+    BindConfig, DemoConfig, DoctorConfig, MigrateConfig, PeekConfig, PlanConfig, ServeConfig, UnbindConfig,
+};
 use escrow::store::{self, Store};
 use futures_util::future::BoxFuture;
 
@@ -60,6 +60,10 @@ impl Start for Program {
 
     fn rabbit_bind(&self, config: BindConfig) -> BoxFuture<'_, anyhow::Result<()>> {
         Box::pin(escrow::app::bind(config))
+    }
+
+    fn doctor(&self, config: DoctorConfig) -> BoxFuture<'_, anyhow::Result<Vec<Finding>>> {
+        Box::pin(escrow::app::doctor(config))
     }
 
     fn open(&self, database_url: String) -> BoxFuture<'_, anyhow::Result<Arc<dyn Store>>> {

@@ -7,6 +7,7 @@
 //! ```
 
 mod desk;
+mod doctor;
 pub mod embedded;
 mod files;
 mod peek;
@@ -38,6 +39,7 @@ use crate::worker::relay::Relay;
 use crate::worker::watermark::{Accepting, Pulse, Watermarks};
 use crate::worker::{Escrow, Worker, drive, housekeeping};
 
+pub use doctor::doctor;
 pub use files::read_definitions;
 pub use peek::peek;
 pub use rabbit::{bind, plan, unbind};

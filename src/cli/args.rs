@@ -1,5 +1,6 @@
 //! What can be typed. Names and defaults are contract.
 
+mod doctor;
 mod peek;
 mod rabbit;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::doctor::DoctorArgs;
 pub use self::peek::PeekArgs;
 pub use self::rabbit::{BoundBy, PlanArgs, RabbitArgs, RabbitCommand, UnbindArgs};
 use crate::config::{DemoConfig, MigrateConfig, ServeConfig};
@@ -81,6 +83,8 @@ pub enum Command {
     Status(ServerArgs),
     /// Say what Escrow needs on RabbitMQ, or take it away from there
     Rabbit(RabbitArgs),
+    /// Check broker, database, definitions and server as they are now, and say what to do; changes nothing
+    Doctor(DoctorArgs),
 }
 
 #[derive(Debug, Args)]

@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::bus::plan::Plan;
-use crate::bus::{Delivery, Unbinding};
-use crate::config::{BindConfig, DemoConfig, MigrateConfig, PeekConfig, PlanConfig, ServeConfig, UnbindConfig};
+use crate::bus::Delivery;
+pub use crate::bus::Unbinding;
+pub use crate::bus::plan::Plan;
+use crate::config::{
+    BindConfig, DemoConfig, DoctorConfig, MigrateConfig, PeekConfig, PlanConfig, ServeConfig, UnbindConfig,
+};
+pub use crate::doctor::Finding;
 use crate::store::Store;
 
 /// What a look at an exchange saw, in the order of arrival.
@@ -36,6 +40,9 @@ pub trait Start: Sync {
 
     /// Lets the tap be bound again.
     fn rabbit_bind(&self, config: BindConfig) -> BoxFuture<'_, anyhow::Result<()>>;
+
+    /// Looks at broker, database and definitions, and changes nothing.
+    fn doctor(&self, config: DoctorConfig) -> BoxFuture<'_, anyhow::Result<Vec<Finding>>>;
 
     /// Opens a database.
     fn open(&self, database_url: String) -> BoxFuture<'_, anyhow::Result<Arc<dyn Store>>>;

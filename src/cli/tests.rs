@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::args::{Cli, Command, Format};
 use super::failure::{FAILURE, Failure, NOT_ALLOWED, NOT_FOUND, UNAVAILABLE, USAGE};
 use super::output::{Output, Said, plain};
-use super::start::{Seen, Start};
+use super::start::{Finding, Plan, Seen, Start, Unbinding};
 use super::{audit, dispatch};
-use crate::bus::Unbinding;
-use crate::bus::plan::Plan;
-use crate::config::{BindConfig, DemoConfig, MigrateConfig, PeekConfig, PlanConfig, ServeConfig, UnbindConfig};
+use crate::config::{
+    BindConfig, DemoConfig, DoctorConfig, MigrateConfig, PeekConfig, PlanConfig, ServeConfig, UnbindConfig,
+};
 use crate::http::serve;
 use crate::http::state::ApiState;
 use crate::http::tests::support::{FakeDesk, FakeStore, journal_row, key, order};
@@ -94,6 +94,10 @@ impl Start for NoProgram {
     }
 
     fn rabbit_bind(&self, _: BindConfig) -> BoxFuture<'_, anyhow::Result<()>> {
+        Box::pin(async { anyhow::bail!("no program here") })
+    }
+
+    fn doctor(&self, _: DoctorConfig) -> BoxFuture<'_, anyhow::Result<Vec<Finding>>> {
         Box::pin(async { anyhow::bail!("no program here") })
     }
 

@@ -16,6 +16,7 @@
 mod apply;
 mod catalog;
 mod cursor;
+mod examine;
 mod housekeeping;
 mod load;
 mod migrations;
@@ -47,6 +48,7 @@ use crate::saga::order::{Doubt, Order, OrderKey, Status, StuckReason};
 use crate::saga::outgoing::Outgoing;
 use crate::saga::time::{Moment, Span};
 
+pub use examine::{Examined, Stored, examine};
 pub use run::SqlStore;
 
 /// Migrates the database at `url` and opens it: `postgres://…`, `sqlite://escrow.db`, or `sqlite::memory:`.

@@ -119,7 +119,11 @@ pub async fn refresh(escrow: &Escrow) -> Result<(), DefinitionError> {
     Ok(())
 }
 
-fn read(row: &DefinitionRow) -> Result<Saga, DefinitionError> {
+/// A stored definition.
+///
+/// # Errors
+/// This program cannot read it.
+pub fn read(row: &DefinitionRow) -> Result<Saga, DefinitionError> {
     let file = format!("{} version {} (stored)", row.saga, row.version);
     parse(&file, &row.text).map(|parsed| parsed.saga).map_err(|findings| DefinitionError::Stored {
         saga: row.saga.clone(),

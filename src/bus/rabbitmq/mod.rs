@@ -17,8 +17,10 @@
 
 mod connect;
 mod convert;
+mod examine;
 mod gaps;
 mod look;
+pub mod management;
 pub mod names;
 mod peek;
 mod plan;
@@ -36,6 +38,7 @@ use lapin::uri::AMQPUri;
 
 use super::BusError;
 pub use convert::TYPES;
+pub use examine::examine;
 pub use peek::peek;
 pub use plan::plan;
 pub use publisher::RabbitSink;

@@ -104,7 +104,7 @@ fn declared(reach: &Reach) -> impl Iterator<Item = PlannedExchange> {
     })
 }
 
-fn own_bindings(names: &Names, reach: &Reach) -> Vec<PlannedBinding> {
+pub(super) fn own_bindings(names: &Names, reach: &Reach) -> Vec<PlannedBinding> {
     let by_name = |source: &super::names::OwnName, queue: &super::names::OwnName| PlannedBinding {
         source: source.to_string(),
         queue: queue.to_string(),
@@ -119,7 +119,7 @@ fn own_bindings(names: &Names, reach: &Reach) -> Vec<PlannedBinding> {
     bindings
 }
 
-fn watching(names: &Names, reach: &Reach) -> Vec<PlannedBinding> {
+pub(super) fn watching(names: &Names, reach: &Reach) -> Vec<PlannedBinding> {
     let one =
         |source: &str, key: String| PlannedBinding { source: source.to_owned(), queue: names.tap.to_string(), key };
     let of = |wanted: &crate::bus::Wanted| -> Vec<PlannedBinding> {

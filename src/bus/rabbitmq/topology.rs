@@ -97,10 +97,7 @@ pub(super) fn tap_arguments(names: &Names, bound: Bound) -> Vec<(&'static str, V
 pub(super) async fn declare_exchanges(live: &Live, names: &Names) -> Result<Made, BusError> {
     let mut made = Made::Administrator;
     for (name, kind) in exchanges(names) {
-        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        let declare =
-            async |channel: Channel| channel.exchange_declare(name.short(), kind, options, FieldTable::default()).await;
-        match live.ask("exchange.declare", declare).await {
+        match declare_exchange(live, name, kind).await {
             Ok(()) => made = Made::Own,
             Err(fault @ Fault::Channel { code: 403, .. }) => {
                 if !has_exchange(live, name.short()).await? {
@@ -111,6 +108,14 @@ pub(super) async fn declare_exchanges(live: &Live, names: &Names) -> Result<Made
         }
     }
     Ok(made)
+}
+
+/// Declares one of Escrow's exchanges.
+pub(super) async fn declare_exchange(live: &Live, name: &OwnName, kind: ExchangeKind) -> Result<(), Fault> {
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let declare =
+        async |channel: Channel| channel.exchange_declare(name.short(), kind, options, FieldTable::default()).await;
+    live.ask("exchange.declare", declare).await
 }
 
 /// Declares the queue of lost messages, or finds that it is there.
@@ -174,7 +179,12 @@ pub(super) async fn has_exchange(live: &Live, exchange: ShortString) -> Result<b
     }
 }
 
-async fn declare_queue(live: &Live, name: &OwnName, arguments: Vec<(&str, Value)>) -> Result<Made, BusError> {
+/// Declares one of Escrow's queues, or finds that it is there; binds nothing.
+pub(super) async fn declare_queue(
+    live: &Live,
+    name: &OwnName,
+    arguments: Vec<(&str, Value)>,
+) -> Result<Made, BusError> {
     let options = QueueDeclareOptions::durable();
     let table = field_table(arguments);
     let declare = async |channel: Channel| channel.queue_declare(name.short(), options, table).await;

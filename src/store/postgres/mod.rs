@@ -49,6 +49,12 @@ pub async fn connect(url: &str) -> Result<SqlStore, StoreError> {
     Ok(SqlStore::new(Arc::new(Pool(pool))))
 }
 
+/// A connection for reading alone, also where the server only reads; nothing is migrated.
+pub(super) fn only_read(url: &str) -> Result<impl Backend + use<>, StoreError> {
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_LIMIT).connect_lazy_with(options(url)?);
+    Ok(Pool(pool))
+}
+
 /// Brings the tables at `url` up to this program's version, and says which that is.
 ///
 /// # Errors

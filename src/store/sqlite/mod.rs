@@ -69,6 +69,19 @@ pub async fn connect_with_clock(url: &str, clock: Arc<dyn Clock>) -> Result<SqlS
     Ok(SqlStore::new(Arc::new(Pools { writer, reader, clock })))
 }
 
+/// A connection that cannot write, to a file that is there; nothing is migrated, and no file is made beside it.
+pub(super) async fn only_read(url: &str) -> Result<impl Backend + use<>, StoreError> {
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(|error| StoreError::Unsupported(format!("the database URL cannot be read: {error}")))?;
+    let log = format!("{}-wal", options.get_filename().display());
+    // Where nobody writes, not even a lock is needed; a reader that takes one would leave files behind.
+    let at_rest = !std::path::Path::new(&log).exists();
+    let options = options.create_if_missing(false).read_only(true).immutable(at_rest).busy_timeout(BUSY_LIMIT);
+    let reader = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
+    let reader = reader.map_err(|error| failure(error).into_error())?;
+    Ok(Pools { writer: reader.clone(), reader, clock: Arc::new(System) })
+}
+
 /// Brings the tables at `url` up to this program's version, and says which that is.
 ///
 /// # Errors
