@@ -174,7 +174,7 @@ fn judge_sqlite(journal_mode: &str) -> Vec<Finding> {
     vec![if journal_mode == "wal" {
         Finding::ok("database", "journal_mode is wal; Escrow itself writes with synchronous=FULL")
     } else {
-        let what = format!("journal_mode is {journal_mode}");
+        let what = format!("journal_mode is not wal ({journal_mode})");
         Finding::warning(
             "database",
             what,

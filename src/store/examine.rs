@@ -38,6 +38,7 @@ pub struct Stored {
 /// [`StoreError::Unavailable`] when it cannot be reached, [`StoreError::Unsupported`] when it cannot be one of ours.
 pub async fn examine(url: &str, tap: &str) -> Result<Examined, StoreError> {
     let is_postgres = matches!(kind(url)?, super::Database::Postgres);
+    let journal_mode = if is_postgres { None } else { sqlite::journal_mode(url)? };
     let backend: Box<dyn Backend> =
         if is_postgres { Box::new(postgres::only_read(url)?) } else { Box::new(sqlite::only_read(url).await?) };
     // A task of its own: a cancelled `begin` would poison the connection.
@@ -48,7 +49,11 @@ pub async fn examine(url: &str, tap: &str) -> Result<Examined, StoreError> {
         examined
     });
     match task.await {
-        Ok(examined) => examined.map_err(Failure::into_error),
+        Ok(examined) => {
+            let mut examined = examined.map_err(Failure::into_error)?;
+            examined.settings.extend(journal_mode.map(|mode| ("journal_mode".to_owned(), mode.to_owned())));
+            Ok(examined)
+        }
         Err(error) => Err(StoreError::Corrupt(format!("a task of Escrow's own died: {error}"))),
     }
 }

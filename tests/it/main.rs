@@ -8,11 +8,14 @@ mod support;
 mod bus_contract;
 mod choreography;
 mod compensation;
+mod doctor;
+mod harmless;
 mod peek;
 mod rabbit_plan;
 mod rabbitmq;
 mod rabbitmq_outages;
 mod restarts;
 mod store_contract;
+mod unbind;
 
 use support::postgres;

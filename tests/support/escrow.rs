@@ -15,6 +15,7 @@ pub struct Escrow {
     folder: tempfile::TempDir,
     database_url: String,
     amqp_url: String,
+    name: String,
     port: u16,
     process: Mutex<Option<Child>>,
     client: reqwest::Client,
@@ -30,10 +31,17 @@ impl Escrow {
             folder,
             database_url: database_url.to_owned(),
             amqp_url: amqp_url.to_owned(),
+            name: "default".to_owned(),
             port,
             process: Mutex::new(None),
             client: reqwest::Client::new(),
         }
+    }
+
+    /// The same under another name: with a tap of its own.
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
     }
 
     /// The file it follows.
@@ -50,7 +58,7 @@ impl Escrow {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_escrow"))
             .args(["serve", "--database-url", &self.database_url, "--amqp-url", &self.amqp_url])
-            .args(["--listen", &format!("127.0.0.1:{}", self.port), "--sagas"])
+            .args(["--name", &self.name, "--listen", &format!("127.0.0.1:{}", self.port), "--sagas"])
             .arg(self.definitions())
             .env("RUST_LOG", "info,lapin=error")
             .stdin(Stdio::null())

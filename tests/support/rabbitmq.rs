@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use sha2::Digest as _;
 
 /// Virtual hosts made with the broker: one command less for each test.
-const VHOSTS: usize = 40;
+const VHOSTS: usize = 70;
 /// A cold Erlang machine on a busy computer.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(90);
 const SBIN: &str = "/usr/lib/rabbitmq/bin";

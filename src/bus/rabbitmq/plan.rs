@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use lapin::ExchangeKind;
 use serde_json::json;
 
-use super::names::Names;
+use super::names::{Names, OwnName};
 use super::topology::{self, Bound};
 use crate::bus::BusError;
 use crate::bus::plan::{
@@ -105,7 +105,7 @@ fn declared(reach: &Reach) -> impl Iterator<Item = PlannedExchange> {
 }
 
 pub(super) fn own_bindings(names: &Names, reach: &Reach) -> Vec<PlannedBinding> {
-    let by_name = |source: &super::names::OwnName, queue: &super::names::OwnName| PlannedBinding {
+    let by_name = |source: &OwnName, queue: &OwnName| PlannedBinding {
         source: source.to_string(),
         queue: queue.to_string(),
         key: names.key.to_string(),
@@ -131,7 +131,7 @@ pub(super) fn watching(names: &Names, reach: &Reach) -> Vec<PlannedBinding> {
 fn permissions(binder: Binder, names: &Names, reach: &Reach) -> Permissions {
     let [tap, lost] = [names.tap.as_str(), names.lost.as_str()];
     let published = reach.published.keys().map(String::as_str);
-    let to_publish = [&names.exchange, &names.canary_exchange, &names.retry_exchange].map(|name| name.as_str());
+    let to_publish = [&names.exchange, &names.canary_exchange, &names.retry_exchange].map(OwnName::as_str);
     let mut write: Vec<&str> = to_publish.to_vec();
     let mut read = vec![tap, lost];
     let configure = match binder {

@@ -57,6 +57,7 @@ pub struct PlanArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags, as they are typed")]
 pub struct UnbindArgs {
     #[command(flatten)]
     pub database: DatabaseArgs,
