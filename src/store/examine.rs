@@ -40,7 +40,7 @@ pub async fn examine(url: &str, tap: &str) -> Result<Examined, StoreError> {
     let is_postgres = matches!(kind(url)?, super::Database::Postgres);
     let journal_mode = if is_postgres { None } else { sqlite::journal_mode(url)? };
     let backend: Box<dyn Backend> =
-        if is_postgres { Box::new(postgres::only_read(url)?) } else { Box::new(sqlite::only_read(url).await?) };
+        if is_postgres { Box::new(postgres::only_read(url).await?) } else { Box::new(sqlite::only_read(url).await?) };
     // A task of its own: a cancelled `begin` would poison the connection.
     let tap = tap.to_owned();
     let task = tokio::spawn(async move {

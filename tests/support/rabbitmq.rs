@@ -55,6 +55,7 @@ pub fn managed() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
         let server = Server::new(true);
+        server.ctl(&["await_startup"]);
         server.ctl(&["set_user_tags", "guest", "administrator"]);
         server
     })
@@ -291,6 +292,8 @@ impl Vhost<'_> {
 
     /// For a user of this virtual host's own who may do nothing yet.
     pub fn new_user(&self, user: &str) -> String {
+        // Connections are taken a little before that.
+        self.server.ctl(&["await_startup"]);
         self.server.ctl(&["add_user", user, user]);
         self.url_of(user)
     }
