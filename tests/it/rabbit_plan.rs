@@ -115,11 +115,12 @@ async fn bound_by_an_administrator_escrow_needs_no_right_to_configure_or_to_read
     a_whole_choreography("administrator").await;
 }
 
+const TWO_EXCHANGES: &str = "saga: order\nversion: 1\nread: { event: /event_type, order_id: /data/order_id }\n\
+    watch: [{ exchange: orders }, { exchange: payments }]\nsteps: { placed: { done: OrderPlaced } }\n";
+
 /// A user with a plan's rights on a virtual host where `orders` is, and `payments` is not.
 fn administered(vhost: &Vhost<'static>) -> String {
-    let text = "saga: order\nversion: 1\nread: { event: /event_type, order_id: /data/order_id }\n\
-                watch: [{ exchange: orders }, { exchange: payments }]\nsteps: { placed: { done: OrderPlaced } }\n";
-    let escrow = Escrow::new(text, "sqlite::memory:", "");
+    let escrow = Escrow::new(TWO_EXCHANGES, "sqlite::memory:", "");
     let user = format!("escrow-{}", vhost.name);
     block_in_place(|| {
         let url = vhost.new_user(&user);
@@ -176,6 +177,40 @@ async fn in_an_administrators_hands_nothing_foreign_can_be_reached() {
     );
     drop(source);
     tap.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_appears_after_an_administrator_bound_counts_once_a_person_says_that_it_is_bound() {
+    let vhost = shared().vhost();
+    let service = services::Service::connect(&vhost.url()).await;
+    service.exchange("orders", lapin::ExchangeKind::Fanout).await;
+    let url = administered(&vhost);
+    let escrow = Escrow::new(TWO_EXCHANGES, &postgres::shared().database().await, &url);
+    escrow.run().await;
+    let payments =
+        async || Some(escrow.get("/v1/status").await?["sagas"][0]["unbound"]["payments"].as_str()?.to_owned());
+    escrow.until("it was looked for", async || payments().await.filter(|why| why.contains("does not exist"))).await;
+    service.exchange("payments", lapin::ExchangeKind::Fanout).await;
+    let is_told =
+        async || payments().await.filter(|why| why.contains("absent when the tap was bound by an administrator"));
+    escrow.until("it is not believed to be bound", is_told).await;
+    assert!(escrow.get("/v1/status").await.unwrap()["sagas"][0]["watermark"].is_null(), "and nothing fires meanwhile");
+
+    let unbind = ["rabbit", "unbind", "--amqp-url", &url, "--reason", "a drill", "--actor", "ada", "--yes"];
+    let refused = block_in_place(|| escrow.command(&unbind));
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(refused.status.code() == Some(4) && said.contains("NOT unbound orders"), "{said}");
+
+    for key in ["#", ""] {
+        service.bind("escrow.tap.default", "payments", key).await;
+    }
+    assert!(block_in_place(|| escrow.command(&["rabbit", "bind", "--reason", "bound by hand"])).status.success());
+    escrow.bound().await;
+    let status = escrow.get("/v1/status").await.unwrap();
+    assert!(status["doubts"]["gaps"].as_u64() >= Some(1), "what was published before is unseen: {status}");
+    let body = json!({"event_type": "OrderPlaced", "data": {"order_id": "1"}}).to_string();
+    service.send("payments", "", &body).await;
+    escrow.order_when("1", "was seen through it", |order| order["status"] == "completed").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
