@@ -68,7 +68,11 @@ fn whole(server: &Server, vhost: &str) -> String {
             let rows = rows.as_array().into_iter().flatten().filter(|row| row["vhost"] == vhost);
             format!("{kind}: {:?}", rows.map(Value::to_string).collect::<std::collections::BTreeSet<_>>())
         });
-        format!("{} {}", of_vhost.collect::<Vec<_>>().join("\n"), server.ctl(&queues))
+        let rows: Vec<Value> = serde_json::from_str(&server.ctl(&queues)).unwrap();
+        // Canaries come and go in the tap of an Escrow that runs.
+        let rows = rows.iter().filter(|row| row["name"] != "escrow.tap.default" || row["consumers"] == 0);
+        let rows: std::collections::BTreeSet<String> = rows.map(Value::to_string).collect();
+        format!("{} {rows:?}", of_vhost.collect::<Vec<_>>().join("\n"))
     })
 }
 
