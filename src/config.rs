@@ -43,6 +43,63 @@ pub struct MigrateConfig {
     pub database_url: String,
 }
 
+/// Where definitions are taken from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Definitions {
+    /// A definition file, or a folder of them.
+    Files(PathBuf),
+    /// Every version in the database.
+    Stored { database_url: String },
+}
+
+/// `escrow rabbit plan`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanConfig {
+    pub definitions: Definitions,
+    pub name: String,
+    /// As whom Escrow connects.
+    pub user: String,
+    pub vhost: String,
+    /// An administrator makes everything, and Escrow binds nothing.
+    pub bound_by_administrator: bool,
+}
+
+/// `escrow rabbit unbind`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnbindConfig {
+    /// Which exchanges there are. From files: the switch is not set, and an Escrow that runs binds again.
+    pub definitions: Definitions,
+    pub amqp_url: String,
+    pub name: String,
+    pub actor: String,
+    pub reason: String,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
+    /// Also where an exchange is known to be deleted with its last binding.
+    pub force: bool,
+}
+
+/// `escrow rabbit bind`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindConfig {
+    pub database_url: String,
+    pub name: String,
+    pub actor: String,
+    pub reason: String,
+}
+
+/// `escrow doctor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoctorConfig {
+    pub database_url: String,
+    /// `None`: events come over HTTP only.
+    pub amqp_url: Option<String>,
+    /// RabbitMQ's management API; may hold a user and a password.
+    pub management_url: Option<String>,
+    pub sagas: PathBuf,
+    pub name: String,
+}
+
 /// `escrow peek`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeekConfig {

@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use escrow::cli::start::{Seen, Start};
-use escrow::config::{DemoConfig, MigrateConfig, PeekConfig, ServeConfig};
+use escrow::cli::start::{Finding, Plan, Seen, Start, Unbinding};
+use escrow::config::{
+    BindConfig, DemoConfig, DoctorConfig, MigrateConfig, PeekConfig, PlanConfig, ServeConfig, UnbindConfig,
+};
 use escrow::store::{self, Store};
 use futures_util::future::BoxFuture;
 
@@ -46,6 +48,22 @@ impl Start for Program {
 
     fn peek(&self, config: PeekConfig) -> BoxFuture<'_, anyhow::Result<Seen>> {
         Box::pin(escrow::app::peek(config))
+    }
+
+    fn rabbit_plan(&self, config: PlanConfig) -> BoxFuture<'_, anyhow::Result<Plan>> {
+        Box::pin(escrow::app::plan(config))
+    }
+
+    fn rabbit_unbind(&self, config: UnbindConfig) -> BoxFuture<'_, anyhow::Result<Vec<Unbinding>>> {
+        Box::pin(escrow::app::unbind(config))
+    }
+
+    fn rabbit_bind(&self, config: BindConfig) -> BoxFuture<'_, anyhow::Result<()>> {
+        Box::pin(escrow::app::bind(config))
+    }
+
+    fn doctor(&self, config: DoctorConfig) -> BoxFuture<'_, anyhow::Result<Vec<Finding>>> {
+        Box::pin(escrow::app::doctor(config))
     }
 
     fn open(&self, database_url: String) -> BoxFuture<'_, anyhow::Result<Arc<dyn Store>>> {

@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 use crate::bus::http::HttpDoor;
 use crate::bus::{BusError, Delivery, Tap};
-use crate::http::state::{ActError, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError};
+use crate::http::state::{
+    ActError, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError, Unbound,
+};
 use crate::saga::brake::Brake;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
@@ -187,7 +189,16 @@ impl Desk for RunningDesk {
             .map(|saga| (saga.name.clone(), self.saga_report(&saga.name, known.as_deref())))
             .collect();
         let refusal = self.escrow.sight.refusal();
-        let problems = refusal.iter().map(|why| format!("the database takes no writes: {why}")).collect();
+        let mut problems: Vec<String> =
+            refusal.iter().map(|why| format!("the database takes no writes: {why}")).collect();
+        let unbound = self.escrow.sight.is_switched_off().map(|(since, why)| Unbound { since, why });
+        problems.extend(unbound.iter().map(|unbound| {
+            format!(
+                "the tap is {} (since {}); `escrow rabbit bind` binds it again",
+                unbound.why,
+                unbound.since.rfc3339()
+            )
+        }));
         let bus = self.tap.as_ref().map(|tap| {
             let health = tap.health();
             let blocked = health.blocked.then(|| "the broker holds back what is published (an alarm)".to_owned());
@@ -200,7 +211,7 @@ impl Desk for RunningDesk {
                 problem: health.problem.or(blocked),
             }
         });
-        StatusReport { name: self.name.clone(), started_at: self.started_at, bus, sagas, problems, refusal }
+        StatusReport { name: self.name.clone(), started_at: self.started_at, bus, sagas, unbound, problems, refusal }
     }
 
     fn nudges(&self) -> watch::Receiver<u64> {

@@ -7,9 +7,11 @@
 //! ```
 
 mod desk;
+mod doctor;
 pub mod embedded;
 mod files;
 mod peek;
+mod rabbit;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -38,8 +40,10 @@ use crate::worker::relay::Relay;
 use crate::worker::watermark::{Accepting, Pulse, Watermarks};
 use crate::worker::{Escrow, Worker, WorkerError, drive, housekeeping};
 
+pub use doctor::doctor;
 pub use files::read_definitions;
 pub use peek::peek;
+pub use rabbit::{bind, plan, unbind};
 
 /// A batch of a thousand is read from the backlog at once: more gives little and makes every lock longer.
 const TAP: rabbitmq::Options = rabbitmq::Options {

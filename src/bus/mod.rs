@@ -16,6 +16,7 @@ mod canary;
 pub mod http;
 pub mod memory;
 mod peek;
+pub mod plan;
 pub mod rabbitmq;
 pub mod services;
 pub mod topic;
@@ -212,6 +213,12 @@ pub trait Tap: Send + Sync {
     /// Some of the keys may be unbound.
     fn unbind(&self, exchange: String, keys: Vec<String>) -> BoxFuture<'_, Result<(), BusError>>;
 
+    /// Whether an administrator binds the tap, and the bus lets Escrow neither bind it nor see what it is bound to: then a look's
+    /// `bound` is the administrator's word.
+    fn is_administered(&self) -> bool {
+        false
+    }
+
     /// How it is now, from memory: never waits.
     fn health(&self) -> TapHealth;
 
@@ -257,6 +264,17 @@ pub struct Look {
     pub bound: bool,
     /// Why it cannot be seen, declared or bound, where it cannot.
     pub problem: Option<String>,
+}
+
+/// A foreign exchange the tap is taken from, on request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unbinding {
+    pub exchange: String,
+    pub keys: Vec<String>,
+    /// It is deleted with its last binding; `None` where that cannot be known.
+    pub is_auto_delete: Option<bool>,
+    /// What came of it; `None` if nothing was done.
+    pub outcome: Option<Result<(), String>>,
 }
 
 /// What a caller can do about a failed call.

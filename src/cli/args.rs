@@ -1,8 +1,10 @@
 //! What can be typed. Names and defaults are contract.
 
 mod act;
+mod doctor;
 mod migrate;
 mod peek;
+mod rabbit;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -11,8 +13,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::act::ActArgs;
+pub use self::doctor::DoctorArgs;
 pub use self::migrate::MigrateOrders;
 pub use self::peek::PeekArgs;
+pub use self::rabbit::{BoundBy, PlanArgs, RabbitArgs, RabbitCommand, UnbindArgs};
 use crate::config::{DemoConfig, MigrateConfig, ServeConfig};
 use crate::saga::time::Span;
 
@@ -81,6 +85,10 @@ pub enum Command {
     },
     /// Show how Escrow is, on one screen
     Status(ServerArgs),
+    /// Say what Escrow needs on RabbitMQ, or take it away from there
+    Rabbit(RabbitArgs),
+    /// Check broker, database, definitions and server as they are now, and say what to do; changes nothing
+    Doctor(DoctorArgs),
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,8 @@
 //!   serve demo migrate ──▶ start (the program itself)
 //!   check schema try   ──▶ the pure core, no server
 //!   audit verify       ──▶ the database, no server
+//!   doctor             ──▶ the broker, the database, the files, and a running Escrow if one is named
+//!   rabbit             ──▶ the database, and the broker to unbind
 //!   peek               ──▶ the broker, once a running Escrow says that it watches the exchange
 //!   everything else    ──▶ client ──HTTP──▶ a running Escrow ──▶ output (table, json, jsonl)
 //! ```
@@ -15,6 +17,7 @@ mod args;
 mod audit;
 mod check;
 mod client;
+mod doctor;
 mod failure;
 mod lists;
 mod many;
@@ -22,6 +25,7 @@ mod migrate;
 mod order;
 mod output;
 mod peek;
+mod rabbit;
 pub mod rehearsal;
 pub mod start;
 mod status;
@@ -76,6 +80,8 @@ async fn dispatch(command: Command, output: Output, program: &dyn Start) -> Resu
         Command::Check(args) => check::check(&args.files, output),
         Command::Schema => Ok(check::schema(output)),
         Command::Peek(args) => peek::run(args, output, program).await,
+        Command::Rabbit(args) => rabbit::run(args.command, output, program).await,
+        Command::Doctor(args) => doctor::run(args, output, program).await,
         Command::Try(args) => try_events::run(&args, output),
         Command::Audit { command: AuditCommand::Verify(args) } => audit::verify(args, output, program).await,
         Command::Order(args) => order::run(&Client::new(args.server)?, args.command, output).await,

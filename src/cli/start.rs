@@ -6,7 +6,12 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::bus::Delivery;
-use crate::config::{DemoConfig, MigrateConfig, PeekConfig, ServeConfig};
+pub use crate::bus::Unbinding;
+pub use crate::bus::plan::Plan;
+use crate::config::{
+    BindConfig, DemoConfig, DoctorConfig, MigrateConfig, PeekConfig, PlanConfig, ServeConfig, UnbindConfig,
+};
+pub use crate::doctor::Finding;
 use crate::store::Store;
 
 /// What a look at an exchange saw, in the order of arrival.
@@ -25,6 +30,19 @@ pub trait Start: Sync {
 
     /// Looks at what passes through an exchange. An error that holds a `PeekError` says what was missing.
     fn peek(&self, config: PeekConfig) -> BoxFuture<'_, anyhow::Result<Seen>>;
+
+    /// Says what Escrow needs on a broker, for an administrator.
+    fn rabbit_plan(&self, config: PlanConfig) -> BoxFuture<'_, anyhow::Result<Plan>>;
+
+    /// Takes the tap from the services' exchanges and keeps it away; or, on a dry run or where an exchange would surely be deleted
+    /// with its last binding, says only what would be done. An error that holds a `BusError` is the broker's.
+    fn rabbit_unbind(&self, config: UnbindConfig) -> BoxFuture<'_, anyhow::Result<Vec<Unbinding>>>;
+
+    /// Lets the tap be bound again.
+    fn rabbit_bind(&self, config: BindConfig) -> BoxFuture<'_, anyhow::Result<()>>;
+
+    /// Looks at broker, database and definitions, and changes nothing.
+    fn doctor(&self, config: DoctorConfig) -> BoxFuture<'_, anyhow::Result<Vec<Finding>>>;
 
     /// Opens a database.
     fn open(&self, database_url: String) -> BoxFuture<'_, anyhow::Result<Arc<dyn Store>>>;

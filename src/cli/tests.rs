@@ -13,9 +13,11 @@ use super::args::{Cli, Command, Format};
 use super::failure::{FAILURE, Failure, NOT_ALLOWED, NOT_FOUND, UNAVAILABLE, USAGE};
 use super::lists::brake_in_words;
 use super::output::{Output, Said, plain};
-use super::start::{Seen, Start};
+use super::start::{Finding, Plan, Seen, Start, Unbinding};
 use super::{audit, dispatch};
-use crate::config::{DemoConfig, MigrateConfig, PeekConfig, ServeConfig};
+use crate::config::{
+    BindConfig, DemoConfig, DoctorConfig, MigrateConfig, PeekConfig, PlanConfig, ServeConfig, UnbindConfig,
+};
 use crate::http::serve;
 use crate::http::state::ApiState;
 use crate::http::tests::support::{FakeDesk, FakeStore, bulk, journal_row, key, order};
@@ -85,6 +87,22 @@ impl Start for NoProgram {
     }
 
     fn peek(&self, _: PeekConfig) -> BoxFuture<'_, anyhow::Result<Seen>> {
+        Box::pin(async { anyhow::bail!("no program here") })
+    }
+
+    fn rabbit_plan(&self, _: PlanConfig) -> BoxFuture<'_, anyhow::Result<Plan>> {
+        Box::pin(async { anyhow::bail!("no program here") })
+    }
+
+    fn rabbit_unbind(&self, _: UnbindConfig) -> BoxFuture<'_, anyhow::Result<Vec<Unbinding>>> {
+        Box::pin(async { anyhow::bail!("no program here") })
+    }
+
+    fn rabbit_bind(&self, _: BindConfig) -> BoxFuture<'_, anyhow::Result<()>> {
+        Box::pin(async { anyhow::bail!("no program here") })
+    }
+
+    fn doctor(&self, _: DoctorConfig) -> BoxFuture<'_, anyhow::Result<Vec<Finding>>> {
         Box::pin(async { anyhow::bail!("no program here") })
     }
 

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::brakes::latched_at;
 use super::problem::{Kind, Problem, ProblemBody, unknown};
 use super::query::Params;
-use super::state::ApiState;
+use super::state::{ApiState, Unbound};
 use super::surroundings::as_of;
 use super::view::{self, incident_id};
 use crate::saga::catalog::Catalog;
@@ -36,8 +36,9 @@ pub struct IncidentList {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct IncidentView {
     pub id: String,
-    /// Why the orders are stuck.
+    /// Why the orders are stuck; `unbound` when a person has taken the tap away.
     pub cause: String,
+    /// Empty where it is about all of them.
     pub saga: String,
     pub step: Option<String>,
     /// `open`.
@@ -82,7 +83,9 @@ pub async fn list_incidents(State(state): State<ApiState>, uri: Uri) -> Result<J
         catalog.newest_all().filter_map(|saga| Some((saga.name.clone(), latched_at(saga, &states)?))).collect();
     let mut groups = gather_held(state.query.stuck_groups().await?, &latched);
     groups.sort_by(|left, right| right.count.cmp(&left.count).then_with(|| key(left).cmp(&key(right))));
-    let mut incidents: Vec<IncidentView> = groups.iter().map(|group| incident_view(&catalog, group)).collect();
+    let unbound = state.desk.status().unbound.map(|unbound| unbound_view(&unbound));
+    let stuck = groups.iter().map(|group| incident_view(&catalog, group));
+    let mut incidents: Vec<IncidentView> = unbound.into_iter().chain(stuck).collect();
     if let Some(cursor) = &page.cursor {
         let place = incidents.iter().position(|it| it.id == *cursor).ok_or_else(|| {
             Problem::new(
@@ -125,6 +128,29 @@ fn gather_held(groups: Vec<StuckGroup>, latched: &BTreeMap<String, Moment>) -> V
     }
     others.extend(by_saga.into_values());
     others
+}
+
+/// The tap is unbound: it stands above all others, and says something about every saga.
+fn unbound_view(unbound: &Unbound) -> IncidentView {
+    IncidentView {
+        id: "unbound".to_owned(),
+        cause: "unbound".to_owned(),
+        saga: String::new(),
+        step: None,
+        status: "open".to_owned(),
+        count: 0,
+        peak: None,
+        first_at: unbound.since.rfc3339(),
+        last_at: unbound.since.rfc3339(),
+        samples: Vec::new(),
+        why: format!(
+            "Escrow sees nothing of what the services publish: the tap is {}. `escrow rabbit bind` binds it again; what was \
+             published meanwhile is a gap, and the orders open in it are told about and not acted on",
+            unbound.why
+        ),
+        parent: None,
+        acked_by: None,
+    }
 }
 
 fn key(group: &StuckGroup) -> (&str, Option<&str>, StuckReason) {

@@ -149,10 +149,20 @@ pub struct StatusReport {
     pub bus: Option<BusReport>,
     /// By saga.
     pub sagas: BTreeMap<String, SagaReport>,
+    /// A person has the tap unbound from everything.
+    pub unbound: Option<Unbound>,
     /// What is wrong and concerns no single saga, in words.
     pub problems: Vec<String>,
     /// Why the database takes no writes, while it takes none; it may well be read.
     pub refusal: Option<String>,
+}
+
+/// The kill switch, set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unbound {
+    pub since: Moment,
+    /// Who set it and why.
+    pub why: String,
 }
 
 /// The connections to the broker.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::rows;
 use super::session::{Failure, Session};
 use super::statement::{Bind, Row, sql};
-use super::{BindingRow, DefinitionRow, NewDefinition, StoreError, TapRow};
+use super::{BindingRow, DefinitionRow, NewDefinition, StoreError, Switch, SwitchTo, TapRow};
 use crate::saga::definition::Mode;
 use crate::saga::time::Span;
 
@@ -128,6 +128,37 @@ pub async fn save_binding(session: &mut dyn Session, (tap, it): &(String, Bindin
 /// See [`super::Store::forget_binding`].
 pub async fn forget_binding(session: &mut dyn Session, (tap, exchange): &(String, String)) -> Result<(), Failure> {
     session.execute(sql!("forget_binding"), vec![Bind::Text(tap.clone()), Bind::Text(exchange.clone())]).await?;
+    Ok(())
+}
+
+/// See [`super::Store::switch`].
+pub async fn switch(session: &mut dyn Session, tap: &str) -> Result<Option<Switch>, Failure> {
+    let read = |row: &Row| {
+        Ok(Switch {
+            unbound: row.get("unbound")?,
+            at: rows::moment(row, "at")?,
+            actor: row.get("actor")?,
+            reason: row.get("reason")?,
+        })
+    };
+    session.fetch(sql!("last_switch"), vec![Bind::Text(tap.to_owned())]).await?.first().map(read).transpose()
+}
+
+/// See [`super::Store::set_switch`].
+pub async fn set_switch(session: &mut dyn Session, to: &SwitchTo) -> Result<(), Failure> {
+    let (actor, reason) = (rows::without_nul(&to.actor), rows::without_nul(&to.reason));
+    let binds = vec![
+        Bind::Text(to.tap.clone()),
+        Bind::Bool(to.unbound),
+        Bind::Text(actor.clone()),
+        Bind::Text(reason.clone()),
+        Bind::Now,
+    ];
+    session.execute(sql!("log_tap"), binds).await?;
+    if to.unbound {
+        let why = Bind::Text(format!("unbound by {actor}: {reason}"));
+        session.execute(sql!("unbind_all"), vec![Bind::Text(to.tap.clone()), why, Bind::Now]).await?;
+    }
     Ok(())
 }
 

@@ -17,6 +17,7 @@ mod apply;
 mod bulk;
 mod catalog;
 mod cursor;
+mod examine;
 mod housekeeping;
 mod load;
 mod migrations;
@@ -51,6 +52,7 @@ use crate::saga::outgoing::Outgoing;
 use crate::saga::time::{Moment, Span};
 
 pub use bulk::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, BulkTask, BulkTurn, ORDERS_MAX as BULK_ORDERS_MAX};
+pub use examine::{Examined, Stored, examine};
 pub use run::SqlStore;
 
 /// Migrates the database at `url` and opens it: `postgres://…`, `sqlite://escrow.db`, or `sqlite::memory:`.
@@ -179,6 +181,12 @@ pub trait Store: Query {
 
     /// Forgets an exchange that no version watches any more.
     fn forget_binding(&self, tap: String, exchange: String) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// The kill switch of a tap as it stands; `None` where nobody ever touched it.
+    fn switch(&self, tap: String) -> BoxFuture<'_, Result<Option<Switch>, StoreError>>;
+
+    /// Takes a tap from the services' exchanges, or gives it back; kept with actor and reason. Taking it marks all its bindings as
+    /// gone from this moment on.
+    fn set_switch(&self, to: SwitchTo) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Says that events over HTTP are being accepted at this moment; a pause longer than `pause` begins a new interval.
     fn accepting(&self, name: String, pause: Span) -> BoxFuture<'_, Result<TapRow, StoreError>>;
@@ -347,6 +355,24 @@ pub struct TapRow {
     /// For HTTP: when the break before `accepting_since` began; `None` if there was none.
     pub break_began: Option<Moment>,
     pub now: Moment,
+}
+
+/// The kill switch of a tap: while it is unbound, no replica binds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switch {
+    pub unbound: bool,
+    pub at: Moment,
+    pub actor: String,
+    pub reason: String,
+}
+
+/// A turn of the kill switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwitchTo {
+    pub tap: String,
+    pub unbound: bool,
+    pub actor: String,
+    pub reason: String,
 }
 
 /// What is known of one watched exchange.

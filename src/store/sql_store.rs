@@ -13,7 +13,7 @@ use super::session::Access;
 use super::{
     Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Decide, DefinitionRow,
     JournalFilter, JournalRow, Listed, NewDefinition, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query,
-    StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, TapRow,
+    StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
 use super::{apply, bulk, housekeeping, orders, outbox, quarantine, saga_states, save, trail};
 use crate::saga::batch::{Lookup, NewDoubt};
@@ -80,6 +80,14 @@ impl Store for SqlStore {
 
     fn save_binding(&self, tap: String, binding: BindingRow) -> Answer<'_, ()> {
         self.run(Access::Write, (tap, binding), |session, it| Box::pin(catalog::save_binding(session, it)))
+    }
+
+    fn switch(&self, tap: String) -> Answer<'_, Option<Switch>> {
+        self.run(Access::Read, tap, |session, tap| Box::pin(catalog::switch(session, tap)))
+    }
+
+    fn set_switch(&self, to: SwitchTo) -> Answer<'_, ()> {
+        self.run(Access::Write, to, |session, to| Box::pin(catalog::set_switch(session, to)))
     }
 
     fn accepting(&self, name: String, pause: Span) -> Answer<'_, TapRow> {

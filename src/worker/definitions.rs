@@ -143,7 +143,11 @@ pub fn applied_last(rows: &[DefinitionRow], saga: &str) -> Option<u32> {
     versions.max_by_key(|row| (row.applied_at, row.version)).map(|row| row.version)
 }
 
-fn read(row: &DefinitionRow) -> Result<Saga, DefinitionError> {
+/// A stored definition.
+///
+/// # Errors
+/// This program cannot read it.
+pub fn read(row: &DefinitionRow) -> Result<Saga, DefinitionError> {
     let file = format!("{} version {} (stored)", row.saga, row.version);
     parse(&file, &row.text).map(|parsed| parsed.saga).map_err(|findings| DefinitionError::Stored {
         saga: row.saga.clone(),

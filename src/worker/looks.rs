@@ -4,6 +4,12 @@
 //! published to what is absent, so an absent exchange holds its sagas' watermark at the last look. One that appeared between
 //! two looks may have carried messages nobody saw: a gap.
 //!
+//! A person may take the tap from all of them (`escrow rabbit unbind`). While that switch is set no look binds anything, in any replica;
+//! what is published meanwhile is a gap, recorded when the tap is bound again.
+//!
+//! Where an administrator binds ([`Tap::is_administered`]), a look that finds an exchange says only that it is there. One that
+//! was absent when the administrator bound cannot be bound since: it counts only once a person has said so.
+//!
 //! A new version of a saga opens orders only once its bindings stand: it is held back until one look found each of its exchanges
 //! bound, or absent. What only versions need that nothing needs any more is unbound: `letting_go.rs`.
 
@@ -13,14 +19,14 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::bus::{Look, Tap, Wanted};
+use crate::bus::{BusError, Look, Tap, Wanted};
 use crate::faults::Step as _;
 use crate::saga::batch::NewDoubt;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::{Place, Saga, Selector, Watch};
 use crate::saga::order::DoubtKind;
 use crate::saga::time::Moment;
-use crate::store::{BindingRow, StoreError};
+use crate::store::{BindingRow, StoreError, Switch};
 
 use super::letting_go::LettingGo;
 use super::{Escrow, Ran, Worker, WorkerError};
@@ -28,19 +34,27 @@ use super::{Escrow, Ran, Worker, WorkerError};
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// Why an exchange does not count as bound where an administrator binds.
+const APPEARED: &str = "it was absent when the tap was bound by an administrator, who has to bind it now; then say so with \
+                        `escrow rabbit bind`";
+
 /// Keeps the tap bound.
 pub struct Looks {
     pub(super) escrow: Arc<Escrow>,
     pub(super) tap: Arc<dyn Tap>,
-    /// What is stored; read at the first run.
+    /// What is stored; read at the first run, and after a turn of the switch.
     pub(super) known: Option<BTreeMap<String, BindingRow>>,
     pub(super) letting_go: LettingGo,
+    /// The switch as last seen.
+    switch: Option<Switch>,
+    /// The switch is set, and this process has taken away what it may have bound before it saw that.
+    has_unbound: bool,
 }
 
 impl Looks {
     /// Looks for this tap.
     pub fn new(escrow: Arc<Escrow>, tap: Arc<dyn Tap>) -> Self {
-        Self { escrow, tap, known: None, letting_go: LettingGo::default() }
+        Self { escrow, tap, known: None, letting_go: LettingGo::default(), switch: None, has_unbound: false }
     }
 
     async fn stored(&self) -> Result<BTreeMap<String, BindingRow>, WorkerError> {
@@ -48,10 +62,71 @@ impl Looks {
         Ok(rows.into_iter().map(|row| (row.exchange.clone(), row)).collect())
     }
 
+    /// The switch as it stands now. After a turn of it, what was known of the bindings is read anew.
+    async fn read_switch(&mut self) -> Result<Option<Switch>, WorkerError> {
+        let switch = self.escrow.store.switch(self.tap.name().to_owned()).at("looks.switch").await?;
+        if switch != self.switch {
+            (self.known, self.has_unbound) = (None, false);
+            self.switch.clone_from(&switch);
+        }
+        let unbound = switch.filter(|switch| switch.unbound);
+        self.escrow.sight.switched_off(unbound.as_ref().map(|switch| (switch.at, words(switch))));
+        Ok(unbound)
+    }
+
+    /// Binds nothing, and takes away what this process bound before it knew.
+    async fn stay_unbound(&mut self, switch: &Switch) -> Result<(), WorkerError> {
+        let wanted = wanted(&self.escrow.catalog());
+        // A tap that is declared anew is bound to what the last look was asked for.
+        self.tap.look(Vec::new()).at("looks.look_at_nothing").await?;
+        for wanted in wanted.iter().filter(|_| !self.has_unbound) {
+            match self.tap.unbind(wanted.exchange.clone(), wanted.binding_keys()).at("looks.unbind_all").await {
+                Ok(()) => {}
+                Err(BusError::Misconfigured(why)) => {
+                    tracing::error!(
+                        exchange = wanted.exchange,
+                        why,
+                        "the tap cannot be unbound: an administrator has to"
+                    );
+                }
+                Err(error @ BusError::Disconnected(_)) => return Err(error.into()),
+            }
+        }
+        self.has_unbound = true;
+        let known = self.known.get_or_insert_default();
+        for wanted in wanted {
+            let problem = Some(words(switch));
+            self.escrow.sight.looked(&wanted.exchange, problem.clone());
+            let was = known.get(&wanted.exchange).cloned();
+            if was.as_ref().is_none_or(|was| was.bound || was.problem != problem) {
+                // What another replica still called bound after the switch was turned was bound up to then.
+                let absent_at = was.as_ref().filter(|was| was.bound).map(|_| switch.at);
+                let absent_at = absent_at.or(was.as_ref().and_then(|was| was.absent_at));
+                let bound_at = was.and_then(|was| was.bound_at);
+                let row =
+                    BindingRow { exchange: wanted.exchange, bound: false, absent_at, bound_at, problem, keys: None };
+                self.escrow
+                    .store
+                    .save_binding(self.tap.name().to_owned(), row.clone())
+                    .at("looks.save_unbound")
+                    .await?;
+                known.insert(row.exchange.clone(), row);
+            }
+        }
+        Ok(())
+    }
+
     async fn note(&mut self, look: Look, keys: &[String], before: Moment, after: Moment) -> Result<(), WorkerError> {
         let known = self.known.get_or_insert_default();
         let previous = known.get(&look.exchange).cloned();
-        let (row, gap_from) = judge(&look, keys, previous.as_ref(), before, after);
+        let (mut row, mut gap_from) = judge(&look, keys, previous.as_ref(), before, after);
+        if self.tap.is_administered() && row.bound {
+            let said_at = self.switch.as_ref().map(|switch| switch.at);
+            if let Some(absent_at) = gap_from.filter(|absent_at| said_at.is_none_or(|said_at| said_at < *absent_at)) {
+                (row.bound, row.absent_at, row.problem) = (false, Some(absent_at), Some(APPEARED.to_owned()));
+                gap_from = None;
+            }
+        }
         self.escrow.sight.looked(&look.exchange, row.problem.clone());
         if let Some(from) = gap_from {
             tracing::warn!(
@@ -87,8 +162,13 @@ impl Worker for Looks {
 
     fn run_once(&mut self) -> BoxFuture<'_, Result<Ran, WorkerError>> {
         Box::pin(async move {
+            let unbound = self.read_switch().await?;
             if self.known.is_none() {
                 self.known = Some(self.stored().await?);
+            }
+            if let Some(switch) = unbound {
+                self.stay_unbound(&switch).await?;
+                return Ok(Ran::Idle(LOOK_EVERY));
             }
             let before = self.escrow.store.now().at("looks.now_before").await?;
             let catalog = self.escrow.catalog();
@@ -150,6 +230,11 @@ pub(super) fn stands(saga: &Arc<Saga>, rows: &[BindingRow]) -> bool {
             if row.bound { row.keys.as_ref().is_none_or(covers) } else { row.problem.is_none() }
         })
     })
+}
+
+/// The switch, set, in words.
+fn words(switch: &Switch) -> String {
+    format!("unbound by {}: {}", switch.actor, switch.reason)
 }
 
 /// The exchanges a version watches.

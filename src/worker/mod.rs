@@ -23,6 +23,7 @@ pub mod ingest;
 mod letting_go;
 pub mod looks;
 pub mod migrating;
+pub mod reach;
 pub mod reading;
 pub mod relay;
 pub mod sight;

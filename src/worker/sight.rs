@@ -48,6 +48,8 @@ struct Inner {
     refusals: BTreeMap<&'static str, (Instant, String)>,
     /// The latest watermark this process has seen stored.
     remembered: Option<Moment>,
+    /// Since when a person has the tap unbound, and in whose words.
+    switched_off: Option<(Moment, String)>,
 }
 
 /// How well Escrow sees, in one word and with the reason.
@@ -150,6 +152,16 @@ impl Sight {
         });
     }
 
+    /// The tap is unbound by a person (`Some`: since when, and why), or is not.
+    pub fn switched_off(&self, since: Option<(Moment, String)>) {
+        self.with(|inner| inner.switched_off = since);
+    }
+
+    /// Since when, and why, a person has the tap unbound.
+    pub fn is_switched_off(&self) -> Option<(Moment, String)> {
+        self.with(|inner| inner.switched_off.clone())
+    }
+
     /// A watermark is stored: canaries sent up to then came back, to this replica or to another.
     pub fn stored(&self, watermark: Moment) {
         self.with(|inner| inner.canary_out = inner.canary_out.filter(|out| *out > watermark));
@@ -160,6 +172,9 @@ impl Sight {
     pub fn view(&self, now: Moment, consuming: bool, stored: Option<Moment>) -> View {
         self.with(|inner| {
             let asked_since = *inner.asked_since.get_or_insert(now);
+            if let Some((_, why)) = &inner.switched_off {
+                return View::Blind(format!("the tap is {why}"));
+            }
             if let Some((exchange, problem)) = inner.problems.iter().next() {
                 return View::Blind(format!("exchange {exchange}: {problem}"));
             }

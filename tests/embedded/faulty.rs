@@ -13,7 +13,7 @@ use escrow::saga::time::{Moment, Span};
 use escrow::store::{
     Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Decide, DefinitionRow,
     JournalFilter, JournalRow, Listed, NewDefinition, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query,
-    StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, TapRow,
+    StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
@@ -102,6 +102,8 @@ impl Store for Faulty {
         tap(name: String) -> TapRow;
         save_binding(tap: String, binding: BindingRow) -> ();
         forget_binding(tap: String, exchange: String) -> ();
+        switch(tap: String) -> Option<Switch>;
+        set_switch(to: SwitchTo) -> ();
         accepting(name: String, pause: Span) -> TapRow;
         record_doubts(doubts: Vec<NewDoubt>) -> ();
         lease(name: String, owner: Uuid, lease: Span) -> bool;

@@ -9,11 +9,15 @@ mod brake;
 mod bus_contract;
 mod choreography;
 mod compensation;
+mod doctor;
+mod harmless;
 mod outages;
 mod peek;
+mod rabbit_plan;
 mod rabbitmq;
 mod rabbitmq_outages;
 mod restarts;
 mod store_contract;
+mod unbind;
 
 use support::postgres;

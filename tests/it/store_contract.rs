@@ -127,6 +127,7 @@ contract! {
         modes_are_set_first_by_a_definition_and_then_by_people
         a_pause_begins_a_new_accepting_interval
         bindings_keep_their_last_moments
+        a_tap_that_is_switched_off_is_bound_to_nothing_from_then_on
         migrations_go_down_and_up_again
         a_newer_database_is_refused;
     housekeeping:

@@ -15,6 +15,7 @@ pub struct Escrow {
     folder: tempfile::TempDir,
     database_url: String,
     amqp_url: String,
+    name: String,
     port: u16,
     /// What it finds in its environment besides.
     environment: Vec<(String, String)>,
@@ -34,6 +35,7 @@ impl Escrow {
             folder,
             database_url: database_url.to_owned(),
             amqp_url: amqp_url.to_owned(),
+            name: "default".to_owned(),
             port,
             environment: Vec::new(),
             launcher: Vec::new(),
@@ -54,7 +56,14 @@ impl Escrow {
         self
     }
 
-    fn definitions(&self) -> PathBuf {
+    /// The same under another name: with a tap of its own.
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// The file it follows.
+    pub fn definitions(&self) -> PathBuf {
         self.folder.path().join("saga.yaml")
     }
 
@@ -69,7 +78,7 @@ impl Escrow {
         let child = Command::new(words.next().unwrap_or_default())
             .args(words)
             .args(["serve", "--database-url", &self.database_url, "--amqp-url", &self.amqp_url])
-            .args(["--listen", &format!("127.0.0.1:{}", self.port), "--sagas"])
+            .args(["--name", &self.name, "--listen", &format!("127.0.0.1:{}", self.port), "--sagas"])
             .arg(self.definitions())
             .env("RUST_LOG", "info,lapin=error")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

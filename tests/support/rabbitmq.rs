@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   shared()  one broker for all tests, a virtual host for each     rough()  another one, to be killed, stopped and starved
+//!   managed() a third, with the management plugin
 //! ```
 //!
 //! Needs the Debian package `rabbitmq-server` (RabbitMQ refuses to run as root, so it is run as the user that package makes).
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 use sha2::Digest as _;
 
 /// Virtual hosts made with the broker: one command less for each test.
-const VHOSTS: usize = 80;
+const VHOSTS: usize = 110;
 /// A cold Erlang machine on a busy computer.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(90);
 const SBIN: &str = "/usr/lib/rabbitmq/bin";
@@ -34,6 +35,8 @@ pub struct Server {
     amqp_port: u16,
     epmd_port: u16,
     dist_port: u16,
+    /// Of the management plugin, where it is enabled.
+    management_port: Option<u16>,
     node: String,
     user: Option<(u32, u32)>,
     broker: Mutex<Option<Child>>,
@@ -44,7 +47,18 @@ pub struct Server {
 /// The broker all tests share.
 pub fn shared() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(Server::new)
+    SERVER.get_or_init(|| Server::new(false))
+}
+
+/// A broker with the management plugin, for all tests that need one; `guest` is its administrator.
+pub fn managed() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let server = Server::new(true);
+        server.ctl(&["await_startup"]);
+        server.ctl(&["set_user_tags", "guest", "administrator"]);
+        server
+    })
 }
 
 /// The broker for tests that disturb it, one at a time. It runs when this returns.
@@ -52,7 +66,7 @@ pub fn rough() -> (&'static Server, MutexGuard<'static, ()>) {
     static SERVER: OnceLock<Server> = OnceLock::new();
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let server = SERVER.get_or_init(Server::new);
+    let server = SERVER.get_or_init(|| Server::new(false));
     if !server.runs() {
         server.start();
     }
@@ -60,7 +74,7 @@ pub fn rough() -> (&'static Server, MutexGuard<'static, ()>) {
 }
 
 impl Server {
-    fn new() -> Self {
+    fn new(with_management: bool) -> Self {
         static SERVERS: AtomicUsize = AtomicUsize::new(0);
         assert!(
             Path::new(SBIN).join("rabbitmq-server").exists(),
@@ -70,7 +84,7 @@ impl Server {
         let number = SERVERS.fetch_add(1, Ordering::Relaxed);
         let name = format!("escrow-rabbitmq-{}-{number}", std::process::id());
         let dir = std::env::temp_dir().join(&name);
-        let [amqp_port, epmd_port, dist_port] = free_ports();
+        let [amqp_port, epmd_port, dist_port, management_port] = free_ports();
         let user = am_root().then(rabbitmq_user);
         let server = Self {
             node: format!("{name}@localhost"),
@@ -78,6 +92,7 @@ impl Server {
             amqp_port,
             epmd_port,
             dist_port,
+            management_port: with_management.then_some(management_port),
             user,
             broker: Mutex::new(None),
             epmd: Mutex::new(None),
@@ -134,6 +149,36 @@ impl Server {
         let stderr = String::from_utf8_lossy(&stderr);
         assert!(status.success(), "rabbitmqctl {arguments:?}: {stderr}");
         String::from_utf8(stdout).expect("rabbitmqctl writes text")
+    }
+
+    /// Imports definitions, as an administrator does.
+    pub fn import(&self, definitions: &str) {
+        static FILES: AtomicUsize = AtomicUsize::new(0);
+        let file = self.dir.join(format!("import-{}.json", FILES.fetch_add(1, Ordering::Relaxed)));
+        self.own(&file, Some(definitions), 0o644);
+        self.ctl(&["import_definitions", &file.display().to_string()]);
+    }
+
+    /// Everything the broker knows of what was declared on it.
+    pub fn export(&self) -> Value {
+        let text = self.ctl(&["export_definitions", "-"]);
+        serde_json::from_str(&text[text.find('{').unwrap_or(0)..]).expect("rabbitmqctl writes JSON")
+    }
+
+    /// Runs a script that uses `rabbitmqctl` and `rabbitmqadmin` as an administrator's shell would find them.
+    pub fn script(&self, script: &str) -> Output {
+        if let Some(port) = self.management_port {
+            let settings =
+                format!("[default]\nhostname = 127.0.0.1\nport = {port}\nusername = guest\npassword = guest\n");
+            self.own(&self.dir.join(".rabbitmqadmin.conf"), Some(&settings), 0o644);
+        }
+        let path = format!("{SBIN}:{}", std::env::var("PATH").unwrap_or_default());
+        self.command("sh").env("PATH", path).args(["-e", "-c", script]).output().expect("a shell runs")
+    }
+
+    /// Where the management plugin answers, with its administrator's name and password.
+    pub fn management_url(&self) -> String {
+        format!("http://guest:guest@127.0.0.1:{}", self.management_port.expect("this broker has the plugin"))
     }
 
     /// Whether a quorum queue is in the broker's directories on disk, so that it survives a kill: the name is in one of the
@@ -195,8 +240,12 @@ impl Server {
     }
 
     fn write_files(&self) {
+        let management = self
+            .management_port
+            .map_or_else(String::new, |port| format!("management.tcp.port = {port}\nmanagement.tcp.ip = 127.0.0.1\n"));
+        let plugins = if self.management_port.is_some() { "[rabbitmq_management].\n" } else { "[].\n" };
         let conf = format!(
-            "listeners.tcp.1 = 127.0.0.1:{}\nload_definitions = {}\ndisk_free_limit.absolute = 1MB\nlog.file.level = warning\n",
+            "{management}listeners.tcp.1 = 127.0.0.1:{}\nload_definitions = {}\ndisk_free_limit.absolute = 1MB\nlog.file.level = warning\n",
             self.amqp_port,
             self.dir.join("definitions.json").display()
         );
@@ -205,7 +254,7 @@ impl Server {
         }
         for (name, text, mode) in [
             ("rabbitmq.conf", conf.as_str(), 0o644),
-            ("enabled_plugins", "[].\n", 0o644),
+            ("enabled_plugins", plugins, 0o644),
             ("definitions.json", &definitions().to_string(), 0o644),
             (".erlang.cookie", "ESCROWTESTS", 0o400),
         ] {
@@ -239,6 +288,14 @@ impl Vhost<'_> {
     /// For a user with the permissions Escrow asks for, and no others but to read.
     pub fn limited_url(&self) -> String {
         self.url_of("limited")
+    }
+
+    /// For a user of this virtual host's own who may do nothing yet.
+    pub fn new_user(&self, user: &str) -> String {
+        // Connections are taken a little before that.
+        self.server.ctl(&["await_startup"]);
+        self.server.ctl(&["add_user", user, user]);
+        self.url_of(user)
     }
 
     fn url_of(&self, user: &str) -> String {
@@ -312,9 +369,9 @@ fn definitions() -> Value {
     })
 }
 
-fn free_ports() -> [u16; 3] {
+fn free_ports() -> [u16; 4] {
     // All at once, so that they differ.
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+    let listeners = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
     listeners.map(|listener| listener.local_addr().expect("it is bound").port())
 }
 

@@ -9,8 +9,10 @@
 use super::source::{Source, has_word};
 
 /// A module and the paths inside the crate it may use, itself aside.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("faults", &[]),
+    // What is told about everything, so that anybody can tell it.
+    ("doctor", &[]),
     ("saga", &[]),
     ("clock", &["saga::time"]),
     ("telemetry", &["saga", "config", "store::Backlog", "store::StatusCount"]),
@@ -31,13 +33,13 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ),
     ("store", &["saga", "clock"]),
     // Moves bytes and knows nothing of orders; of what is sent, it knows the name of Escrow's own exchange.
-    ("bus", &["saga::time", "saga::definition", "saga::outgoing"]),
+    ("bus", &["saga::time", "saga::definition", "saga::outgoing", "doctor"]),
     ("worker", &["saga", "wire", "store", "bus", "clock", "telemetry"]),
     ("http", &["saga", "wire", "store", "bus", "clock", "telemetry"]),
-    ("cli", &["saga", "wire", "store", "bus", "worker", "http", "clock", "telemetry", "config"]),
+    ("cli", &["saga", "wire", "store", "bus", "worker", "http", "clock", "telemetry", "config", "doctor"]),
     // A program of its own around a whole Escrow.
     ("demo", &["saga", "store", "bus", "telemetry", "config", "worker::definitions", "app"]),
-    ("app", &["saga", "wire", "store", "bus", "clock", "telemetry", "config", "worker", "http"]),
+    ("app", &["saga", "wire", "store", "bus", "clock", "telemetry", "config", "doctor", "worker", "http"]),
     ("main", &["app", "cli", "config", "telemetry", "demo", "store"]),
     ("lib", &[]),
 ];

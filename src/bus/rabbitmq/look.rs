@@ -4,12 +4,14 @@
 //! a passive look says that it is absent. Binding is repeated at every look, because nothing tells that a binding has gone.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 
 use super::connect::{Fault, Live};
+use super::names::Names;
 use super::tap::Shared;
 use super::topology;
 use crate::bus::{BusError, Look, Wanted};
@@ -42,9 +44,14 @@ async fn look_at_all(shared: &Shared, live: &Live, wanted: &[Wanted]) -> Result<
 /// Removes bindings of the tap.
 pub(super) async fn unbind(shared: &Shared, exchange: String, keys: Vec<String>) -> Result<(), BusError> {
     let live = shared.look.fresh().await?;
-    let exchange = short(&exchange)?;
+    unbind_by(&live, &shared.names, &exchange, keys).await
+}
+
+/// The same over any connection.
+pub(super) async fn unbind_by(live: &Live, names: &Names, exchange: &str, keys: Vec<String>) -> Result<(), BusError> {
+    let exchange = short(exchange)?;
     for key in keys {
-        let (tap, from, key) = (shared.names.tap.short(), exchange.clone(), short(&key)?);
+        let (tap, from, key) = (names.tap.short(), exchange.clone(), short(&key)?);
         let unbind = async |channel: Channel| channel.queue_unbind(tap, from, key, FieldTable::default()).await;
         match live.ask("queue.unbind", unbind).await {
             // What is not there is unbound already. 3.10 does not even complain.
@@ -64,42 +71,37 @@ async fn look_at(live: &Live, shared: &Shared, wanted: &Wanted) -> Result<Look, 
         look.problem = Some("no exchange has a name this long".into());
         return Ok(look);
     };
-    if let Err((code, text)) = find(live, &exchange).await? {
-        look.found = code != 404;
-        match (&wanted.declare, look.found) {
-            (Some(declared), false) => {
-                if let Err((_, text)) = declare(live, &exchange, declared).await? {
-                    look.problem = Some(format!("it is absent and cannot be declared: {text}"));
-                    return Ok(look);
-                }
-            }
-            (None, false) => return Ok(look),
-            (_, true) => {
-                look.problem = Some(text);
-                return Ok(look);
-            }
+    match topology::has_exchange(live, exchange.clone()).await {
+        Ok(found) => look.found = found,
+        Err(Fault::Channel { text, .. }) => {
+            look.problem = Some(text);
+            return Ok(look);
+        }
+        Err(fault @ Fault::Gone(_)) => return Err(fault.into()),
+    }
+    if !look.found {
+        let Some(declared) = &wanted.declare else { return Ok(look) };
+        if let Err((_, text)) = declare(live, &exchange, declared).await? {
+            look.problem = Some(format!("it is absent and cannot be declared: {text}"));
+            return Ok(look);
         }
     }
+    let administered = shared.administered.load(Ordering::Acquire);
     for key in wanted.binding_keys() {
-        if let Err((_, text)) = bind(live, shared, &exchange, &key).await? {
-            look.problem = Some(format!("the tap cannot be bound by `{key}`: {text}"));
-            return Ok(look);
+        match bind(live, shared, &exchange, &key).await? {
+            Ok(()) => {}
+            Err((403, _)) if administered => break,
+            Err((_, text)) => {
+                look.problem = Some(format!("the tap cannot be bound by `{key}`: {text}"));
+                return Ok(look);
+            }
         }
     }
     look.bound = true;
     Ok(look)
 }
 
-/// Whether the exchange is there. A passive declare does not look at the type.
-async fn find(live: &Live, exchange: &ShortString) -> Result<Answer, BusError> {
-    let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-    let find = async |channel: Channel| {
-        channel.exchange_declare(exchange.clone(), ExchangeKind::Topic, options, FieldTable::default()).await
-    };
-    answer(live.ask("exchange.declare", find).await)
-}
-
-/// Declares a foreign exchange word for word as its definition says. Only after [`find`] found it absent.
+/// Declares a foreign exchange word for word as its definition says. Only after a look found it absent.
 async fn declare(live: &Live, exchange: &ShortString, declared: &Declare) -> Result<Answer, BusError> {
     let kind = match declared.kind.as_str() {
         "direct" => ExchangeKind::Direct,

@@ -10,23 +10,27 @@
 //!   escrow-look:    declares what is Escrow's, binds, looks at exchanges, and at queues for retries
 //! ```
 //!
-//! A look for a person ([`peek()`]) has a short connection of its own, without a supervisor.
+//! What a person asks for ([`peek()`], [`unbind()`]) has a short connection of its own, without a supervisor.
 //!
 //! Never: changes, consumes or empties anything whose name does not begin with `escrow` (see [`names`]); nacks or cancels;
-//! unbinds by itself.
+//! unbinds by itself. [`plan()`] only says what an administrator may put in force.
 
 mod connect;
 mod convert;
+mod examine;
 mod gaps;
 mod look;
+pub mod management;
 pub mod names;
 mod peek;
+mod plan;
 mod publisher;
 mod queues;
 mod services;
 mod source;
 mod tap;
 mod topology;
+mod unbind;
 
 use std::sync::Arc;
 
@@ -34,11 +38,14 @@ use lapin::uri::AMQPUri;
 
 use super::BusError;
 pub use convert::TYPES;
+pub use examine::examine;
 pub use peek::peek;
+pub use plan::plan;
 pub use publisher::RabbitSink;
 pub use services::RabbitServices;
 pub use tap::RabbitTap;
 pub use topology::Bound;
+pub use unbind::unbind;
 
 /// How the tap is kept and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

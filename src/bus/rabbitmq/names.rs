@@ -21,6 +21,11 @@ pub const LOST_EXCHANGE: &str = "escrow.lost";
 /// A tap's name is part of longer ones, and AMQP ends those at 255 bytes.
 const NAME_MAX_BYTES: usize = 200;
 
+/// The tap of the Escrow called `name`.
+pub fn tap_of(name: &str) -> String {
+    format!("escrow.tap.{name}")
+}
+
 /// A name of Escrow's own: `escrow`, or `escrow.` and more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OwnName(ShortString);
@@ -75,7 +80,7 @@ impl Names {
         let own = |name: &str| OwnName::new(name).ok_or_else(wrong);
         Ok(Self {
             key: ShortString::try_new(name).map_err(|_| wrong())?,
-            tap: own(&format!("escrow.tap.{name}"))?,
+            tap: own(&tap_of(name))?,
             lost: own(&format!("{LOST_EXCHANGE}.{name}"))?,
             exchange: own(EXCHANGE)?,
             canary_exchange: own(CANARY_EXCHANGE)?,

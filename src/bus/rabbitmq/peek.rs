@@ -12,12 +12,10 @@
 //! connection breaks deletes the exclusive queue by itself.
 
 use futures_util::StreamExt;
-use lapin::options::{
-    BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
-};
+use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::uri::AMQPUri;
-use lapin::{Channel, Consumer, ExchangeKind};
+use lapin::{Channel, Consumer};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -57,7 +55,9 @@ async fn look_through(
 ) -> Result<Vec<Delivery>, PeekError> {
     let no_exchange = || PeekError::NoExchange(look.exchange.clone());
     let exchange = ShortString::try_new(look.exchange.as_str()).map_err(|_| no_exchange())?;
-    find(live, &exchange).await.map_err(|fault| or_missing(fault, no_exchange))?;
+    if !topology::has_exchange(live, exchange.clone()).await.map_err(BusError::from)? {
+        return Err(no_exchange());
+    }
     if let Some(name) = &look.beside {
         let tap = Names::new(name)?.tap;
         if topology::own_queue(live, &tap).await.map_err(BusError::from)?.is_none() {
@@ -111,14 +111,6 @@ async fn gather(
         }
     }
     Ok(seen)
-}
-
-async fn find(live: &Live, exchange: &ShortString) -> Result<(), Fault> {
-    let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-    let find = async |channel: Channel| {
-        channel.exchange_declare(exchange.clone(), ExchangeKind::Topic, options, FieldTable::default()).await
-    };
-    live.ask("exchange.declare", find).await
 }
 
 /// Exclusive, because brokers may refuse transient queues that are not; classic, because no other type may be exclusive.

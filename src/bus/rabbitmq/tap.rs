@@ -17,7 +17,7 @@ use super::connect::{Fault, Link, Live};
 use super::gaps::Gaps;
 use super::names::Names;
 use super::source::RabbitSource;
-use super::topology::{self, Bound};
+use super::topology::{self, Bound, Made};
 use super::{Options, convert, look};
 use crate::bus::canary::{self, Flights};
 use crate::bus::{BusError, GapKind, Look, Source, Tap, TapHealth, Wanted};
@@ -51,6 +51,8 @@ pub(super) struct Shared {
     lost_told: AtomicU32,
     /// What the last look was asked for: a tap that is declared anew is bound to it at once.
     pub(super) wanted: Mutex<Vec<Wanted>>,
+    /// This user may declare nothing, not even the tap: what is there is an administrator's, and so are the bindings.
+    pub(super) administered: AtomicBool,
     problem: Mutex<Option<String>>,
 }
 
@@ -143,6 +145,7 @@ impl RabbitTap {
             nearly_full: AtomicBool::new(false),
             lost_told: AtomicU32::new(0),
             wanted: Mutex::new(Vec::new()),
+            administered: AtomicBool::new(false),
             problem: Mutex::new(None),
         }))
     }
@@ -152,11 +155,18 @@ impl RabbitTap {
         let live = shared.consume.wait().await?;
         shared.look.wait().await?;
         let look = shared.look.fresh().await?;
-        topology::declare_exchanges(&look, &shared.names).await?;
+        let exchanges = topology::declare_exchanges(&look, &shared.names).await?;
         if shared.check().await? {
             // What is there may have been made by an older version: declaring it again shows a difference.
             topology::declare_lost(&look, &shared.names).await?;
-            topology::declare_tap(&look, &shared.names, shared.options.bound).await?;
+            let tap = topology::declare_tap(&look, &shared.names, shared.options.bound).await?;
+            let administered = exchanges == Made::Administrator && tap == Made::Administrator;
+            if administered && !shared.administered.swap(true, Ordering::AcqRel) {
+                tracing::warn!(
+                    "this user may declare nothing: arguments and bindings are taken on the administrator's word"
+                );
+            }
+            shared.administered.store(administered, Ordering::Release);
         } else {
             let detail = format!("`{}` was not there and had to be declared anew", shared.names.tap);
             shared.gaps.add(GapKind::DeclaredAnew, detail);
@@ -227,6 +237,10 @@ impl Tap for RabbitTap {
 
     fn unbind(&self, exchange: String, keys: Vec<String>) -> BoxFuture<'_, Result<(), BusError>> {
         Box::pin(look::unbind(&self.0, exchange, keys))
+    }
+
+    fn is_administered(&self) -> bool {
+        self.0.administered.load(Ordering::Acquire)
     }
 
     fn health(&self) -> TapHealth {

@@ -9,17 +9,21 @@
 //!
 //! Every call goes to the connection for looking, because a refusal closes the channel. Arguments are those that 3.10 and 4.x both
 //! take; nothing here is transient.
+//!
+//! A user who may declare nothing is in an administrator's hands (`escrow rabbit plan --bound-by administrator`): then it is enough that
+//! what is wanted is there. Its arguments and bindings cannot be seen over AMQP, and are taken on the administrator's word.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
+use serde_json::{Value, json};
 
 use super::connect::{Fault, Live};
 use super::names::{Names, OwnName};
 use crate::bus::BusError;
 
 /// A requeue at the limit would throw the message away, and with no limit at all 3.10 puts it behind the canary.
-const DELIVERY_LIMIT: i32 = 1_000_000_000;
+const DELIVERY_LIMIT: i64 = 1_000_000_000;
 /// Lost messages are counted, not read: enough to see that it happened and what kind of messages they were.
 const LOST_MAX_MESSAGES: i64 = 10_000;
 const LOST_MAX_BYTES: i64 = 64 * 1024 * 1024;
@@ -45,48 +49,91 @@ pub(super) struct QueueState {
     pub(super) consumers: u32,
 }
 
-/// Declares Escrow's exchanges.
-pub(super) async fn declare_exchanges(live: &Live, names: &Names) -> Result<(), BusError> {
-    let wanted = [
+/// Who made what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    /// Escrow declared it, or found it to be exactly what it would declare.
+    Own,
+    /// Escrow may not declare it, and it is there.
+    Administrator,
+}
+
+/// Escrow's exchanges, each with its type.
+pub(super) fn exchanges(names: &Names) -> [(&OwnName, ExchangeKind); 4] {
+    [
         (&names.exchange, ExchangeKind::Topic),
         (&names.canary_exchange, ExchangeKind::Direct),
         (&names.retry_exchange, ExchangeKind::Direct),
         (&names.lost_exchange, ExchangeKind::Direct),
-    ];
-    for (name, kind) in wanted {
-        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        let declare =
-            async |channel: Channel| channel.exchange_declare(name.short(), kind, options, FieldTable::default()).await;
-        live.ask("exchange.declare", declare).await.map_err(|fault| refusal("exchange", name, fault))?;
+    ]
+}
+
+/// The arguments of the queue of lost messages.
+pub(super) fn lost_arguments() -> Vec<(&'static str, Value)> {
+    vec![
+        ("x-queue-type", json!("quorum")),
+        ("x-overflow", json!("drop-head")),
+        ("x-max-length", json!(LOST_MAX_MESSAGES)),
+        ("x-max-length-bytes", json!(LOST_MAX_BYTES)),
+    ]
+}
+
+/// The arguments of the tap.
+pub(super) fn tap_arguments(names: &Names, bound: Bound) -> Vec<(&'static str, Value)> {
+    let limit = |count: u64| json!(i64::try_from(count).unwrap_or(i64::MAX));
+    vec![
+        ("x-queue-type", json!("quorum")),
+        ("x-single-active-consumer", json!(true)),
+        ("x-overflow", json!("drop-head")),
+        ("x-max-length", limit(bound.messages)),
+        ("x-max-length-bytes", limit(bound.bytes)),
+        ("x-dead-letter-exchange", json!(names.lost_exchange.as_str())),
+        ("x-dead-letter-routing-key", json!(names.key.as_str())),
+        ("x-delivery-limit", json!(DELIVERY_LIMIT)),
+    ]
+}
+
+/// Declares Escrow's exchanges, or finds that they are there. They are the administrator's only if every one of them is.
+pub(super) async fn declare_exchanges(live: &Live, names: &Names) -> Result<Made, BusError> {
+    let mut made = Made::Administrator;
+    for (name, kind) in exchanges(names) {
+        match declare_exchange(live, name, kind).await {
+            Ok(()) => made = Made::Own,
+            Err(fault @ Fault::Channel { code: 403, .. }) => {
+                if !has_exchange(live, name.short()).await? {
+                    return Err(refusal("exchange", name, fault));
+                }
+            }
+            Err(fault) => return Err(refusal("exchange", name, fault)),
+        }
     }
-    Ok(())
+    Ok(made)
 }
 
-/// Declares the queue of lost messages.
-pub(super) async fn declare_lost(live: &Live, names: &Names) -> Result<(), BusError> {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), text("quorum"));
-    arguments.insert("x-overflow".into(), text("drop-head"));
-    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(LOST_MAX_MESSAGES));
-    arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(LOST_MAX_BYTES));
-    declare_queue(live, &names.lost, arguments).await?;
-    bind_own(live, &names.lost, &names.lost_exchange, names).await
+/// Declares one of Escrow's exchanges.
+pub(super) async fn declare_exchange(live: &Live, name: &OwnName, kind: ExchangeKind) -> Result<(), Fault> {
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let declare =
+        async |channel: Channel| channel.exchange_declare(name.short(), kind, options, FieldTable::default()).await;
+    live.ask("exchange.declare", declare).await
 }
 
-/// Declares the tap, or makes sure that the one that is there is what it has to be.
-pub(super) async fn declare_tap(live: &Live, names: &Names, bound: Bound) -> Result<(), BusError> {
-    let limit = |count: u64| AMQPValue::LongLongInt(i64::try_from(count).unwrap_or(i64::MAX));
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), text("quorum"));
-    arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
-    arguments.insert("x-overflow".into(), text("drop-head"));
-    arguments.insert("x-max-length".into(), limit(bound.messages));
-    arguments.insert("x-max-length-bytes".into(), limit(bound.bytes));
-    arguments.insert("x-dead-letter-exchange".into(), text(names.lost_exchange.as_str()));
-    arguments.insert("x-dead-letter-routing-key".into(), text(names.key.as_str()));
-    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
-    declare_queue(live, &names.tap, arguments).await?;
-    bind_own(live, &names.tap, &names.canary_exchange, names).await
+/// Declares the queue of lost messages, or finds that it is there.
+pub(super) async fn declare_lost(live: &Live, names: &Names) -> Result<Made, BusError> {
+    let made = declare_queue(live, &names.lost, lost_arguments()).await?;
+    if made == Made::Own {
+        bind_own(live, &names.lost, &names.lost_exchange, names).await?;
+    }
+    Ok(made)
+}
+
+/// Declares the tap, or makes sure that the one that is there is what it has to be, as far as Escrow may know.
+pub(super) async fn declare_tap(live: &Live, names: &Names, bound: Bound) -> Result<Made, BusError> {
+    let made = declare_queue(live, &names.tap, tap_arguments(names, bound)).await?;
+    if made == Made::Own {
+        bind_own(live, &names.tap, &names.canary_exchange, names).await?;
+    }
+    Ok(made)
 }
 
 /// How one of Escrow's queues is; `None` if it is not there.
@@ -116,11 +163,53 @@ pub(super) async fn empty(live: &Live, queue: &OwnName) -> Result<u32, Fault> {
     live.ask("queue.purge", purge).await
 }
 
-async fn declare_queue(live: &Live, name: &OwnName, arguments: FieldTable) -> Result<(), BusError> {
+/// Whether an exchange is there. A passive declare does not look at the type.
+///
+/// # Errors
+/// The broker does not let it be seen, or nothing is known.
+pub(super) async fn has_exchange(live: &Live, exchange: ShortString) -> Result<bool, Fault> {
+    let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let find = async |channel: Channel| {
+        channel.exchange_declare(exchange, ExchangeKind::Topic, options, FieldTable::default()).await
+    };
+    match live.ask("exchange.declare", find).await {
+        Ok(()) => Ok(true),
+        Err(Fault::Channel { code: 404, .. }) => Ok(false),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Declares one of Escrow's queues, or finds that it is there; binds nothing.
+pub(super) async fn declare_queue(
+    live: &Live,
+    name: &OwnName,
+    arguments: Vec<(&str, Value)>,
+) -> Result<Made, BusError> {
     let options = QueueDeclareOptions::durable();
-    let declare = async |channel: Channel| channel.queue_declare(name.short(), options, arguments).await;
-    live.ask("queue.declare", declare).await.map_err(|fault| refusal("queue", name, fault))?;
-    Ok(())
+    let table = field_table(arguments);
+    let declare = async |channel: Channel| channel.queue_declare(name.short(), options, table).await;
+    match live.ask("queue.declare", declare).await {
+        Ok(_) => Ok(Made::Own),
+        Err(fault @ Fault::Channel { code: 403, .. }) => match own_queue(live, name).await? {
+            Some(_) => Ok(Made::Administrator),
+            None => Err(refusal("queue", name, fault)),
+        },
+        Err(fault) => Err(refusal("queue", name, fault)),
+    }
+}
+
+/// The arguments as AMQP has them. Brokers hold all whole numbers to be of one kind when they compare.
+pub(super) fn field_table(arguments: Vec<(&str, Value)>) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in arguments {
+        let value = match value {
+            Value::Bool(flag) => AMQPValue::Boolean(flag),
+            Value::Number(number) => AMQPValue::LongLongInt(number.as_i64().unwrap_or(i64::MAX)),
+            other => AMQPValue::LongString(other.as_str().unwrap_or_default().into()),
+        };
+        table.insert(name.into(), value);
+    }
+    table
 }
 
 /// Binds an own queue to an own exchange, by the name of the tap.
@@ -139,12 +228,9 @@ fn refusal(what: &str, name: &OwnName, fault: Fault) -> BusError {
              empty"
         )),
         Fault::Channel { code: 403, text } => BusError::Misconfigured(format!(
-            "Escrow may not declare the {what} `{name}` ({text}); it needs configure, write and read on `^escrow(\\..*)?$`"
+            "the {what} `{name}` is not there, and Escrow may not declare it ({text}); `escrow rabbit plan` says what an \
+             administrator has to put in force"
         )),
         fault => fault.into(),
     }
-}
-
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
 }

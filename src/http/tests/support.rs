@@ -373,6 +373,7 @@ impl Desk for FakeDesk {
             unbound: BTreeMap::from([("stock".to_owned(), "it does not exist yet".to_owned())]),
         };
         StatusReport {
+            unbound: None,
             name: "default".to_owned(),
             started_at: ago(5000),
             bus: self.bus.clone(),

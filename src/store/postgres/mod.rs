@@ -49,6 +49,16 @@ pub async fn connect(url: &str) -> Result<SqlStore, StoreError> {
     Ok(SqlStore::new(Arc::new(Pool(pool))))
 }
 
+/// A connection for reading alone, also where the server only reads; nothing is migrated.
+pub(super) async fn only_read(url: &str) -> Result<impl Backend + use<>, StoreError> {
+    // A pool keeps to itself why it gets no connection.
+    let trying = tokio::time::timeout(CONNECT_LIMIT, options(url)?.connect()).await;
+    let tried = trying.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|error| failure(error).into_error())?;
+    let _ = tried.close().await;
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_LIMIT).connect_lazy_with(options(url)?);
+    Ok(Pool(pool))
+}
+
 /// Brings the tables at `url` up to this program's version, and says which that is.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 
 mod bind;
 
+use std::io::Read as _;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,29 @@ pub async fn connect_with_clock(url: &str, clock: Arc<dyn Clock>) -> Result<SqlS
         pool(READERS).connect_with(options).await.map_err(|error| failure(error).into_error())?
     };
     Ok(SqlStore::new(Arc::new(Pools { writer, reader, clock })))
+}
+
+/// A connection that cannot write, to a file that is there; nothing is migrated, and no file is made beside it.
+pub(super) async fn only_read(url: &str) -> Result<impl Backend + use<>, StoreError> {
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(|error| StoreError::Unsupported(format!("the database URL cannot be read: {error}")))?;
+    let log = format!("{}-wal", options.get_filename().display());
+    // Where nobody writes, not even a lock is needed; a reader that takes one would leave files behind.
+    let at_rest = !std::path::Path::new(&log).exists();
+    let options = options.create_if_missing(false).read_only(true).immutable(at_rest).busy_timeout(BUSY_LIMIT);
+    let reader = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
+    let reader = reader.map_err(|error| failure(error).into_error())?;
+    Ok(Pools { writer: reader.clone(), reader, clock: Arc::new(System) })
+}
+
+/// How the file at `url` is written, from its own header: a reader that takes no locks is not told. `None` where there is no file.
+pub(super) fn journal_mode(url: &str) -> Result<Option<&'static str>, StoreError> {
+    // "File format write version" and "read version" of SQLite's header: 2 is a write-ahead log.
+    const VERSIONS: std::ops::Range<usize> = 18..20;
+    let options = options(url)?;
+    let mut header = [0; VERSIONS.end];
+    let read = std::fs::File::open(options.get_filename()).and_then(|mut file| file.read_exact(&mut header));
+    Ok(read.ok().map(|()| if header[VERSIONS] == [2, 2] { "wal" } else { "delete" }))
 }
 
 /// Brings the tables at `url` up to this program's version, and says which that is.

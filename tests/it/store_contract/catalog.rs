@@ -8,7 +8,7 @@ use escrow::saga::definition::Mode;
 use escrow::saga::journal::Kind;
 use escrow::saga::order::Status;
 use escrow::saga::time::{Moment, Span};
-use escrow::store::{self, BindingRow, NewDefinition, StoreError};
+use escrow::store::{self, BindingRow, NewDefinition, StoreError, SwitchTo};
 
 use super::Bed;
 use super::given::{begin_one, key};
@@ -114,6 +114,44 @@ pub async fn bindings_keep_their_last_moments(bed: Bed) {
     assert!(bed.store.bindings("default".to_owned()).await.unwrap().is_empty());
 }
 
+pub async fn a_tap_that_is_switched_off_is_bound_to_nothing_from_then_on(bed: Bed) {
+    let store = &*bed.store;
+    let tap = || "escrow.tap.default".to_owned();
+    assert_eq!(store.switch(tap()).await.unwrap(), None);
+    let row = |exchange: &str, bound: bool| BindingRow {
+        exchange: exchange.to_owned(),
+        bound,
+        absent_at: (!bound).then_some(Moment(10)),
+        bound_at: bound.then_some(Moment(20)),
+        problem: None,
+        keys: bound.then(|| vec!["#".to_owned()]),
+    };
+    store.save_binding(tap(), row("bound", true)).await.unwrap();
+    store.save_binding(tap(), row("missing", false)).await.unwrap();
+    store.save_binding("another".to_owned(), row("bound", true)).await.unwrap();
+    let to = |unbound: bool, reason: &str| SwitchTo {
+        tap: tap(),
+        unbound,
+        actor: "ada".to_owned(),
+        reason: reason.to_owned(),
+    };
+    store.set_switch(to(true, "publishers are slow")).await.unwrap();
+    let switch = store.switch(tap()).await.unwrap().unwrap();
+    assert_eq!((switch.unbound, switch.actor.as_str(), switch.reason.as_str()), (true, "ada", "publishers are slow"));
+    let rows = store.bindings(tap()).await.unwrap();
+    assert_eq!((rows[0].bound, rows[0].absent_at >= Some(switch.at)), (false, true), "{rows:?}");
+    assert_eq!(rows[0].keys, None, "nothing is bound any more");
+    assert_eq!(rows[0].problem.as_deref(), Some("unbound by ada: publishers are slow"));
+    assert_eq!(rows[1], row("missing", false), "what was not there stays as it was");
+    assert!(store.bindings("another".to_owned()).await.unwrap()[0].bound);
+    store.set_switch(to(false, "mended")).await.unwrap();
+    let switch = store.switch(tap()).await.unwrap().unwrap();
+    assert_eq!((switch.unbound, switch.reason.as_str()), (false, "mended"));
+    assert!(!store.bindings(tap()).await.unwrap()[0].bound, "a look binds it, and records the gap");
+    assert!(bed.raw("UPDATE tap_log SET actor = 'eve'").await.is_err());
+    assert!(bed.raw("DELETE FROM tap_log").await.is_err());
+}
+
 pub async fn migrations_go_down_and_up_again(bed: Bed) {
     let down = async || {
         if bed.is_postgres() {
@@ -125,8 +163,8 @@ pub async fn migrations_go_down_and_up_again(bed: Bed) {
     bed.store.close().await;
     down().await.unwrap();
     assert!(bed.raw("SELECT 1 FROM orders").await.is_err(), "the tables are gone");
-    assert_eq!(store::migrate(&bed.url).await.unwrap(), 3);
-    assert_eq!(store::migrate(&bed.url).await.unwrap(), 3, "twice is once");
+    assert_eq!(store::migrate(&bed.url).await.unwrap(), 4);
+    assert_eq!(store::migrate(&bed.url).await.unwrap(), 4, "twice is once");
     begin_one(&*bed.another().await, key("a"), |_, _| {}).await;
 }
 

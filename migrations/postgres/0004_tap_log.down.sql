@@ -1,0 +1,2 @@
+-- What was switched is forgotten: the tap counts as bound.
+DROP TABLE tap_log;
