@@ -9,6 +9,7 @@ mod bus_contract;
 mod choreography;
 mod compensation;
 mod peek;
+mod poison_frames;
 mod rabbitmq;
 mod rabbitmq_outages;
 mod restarts;

@@ -3,4 +3,5 @@ pub mod choreography;
 pub mod escrow;
 pub mod postgres;
 pub mod rabbitmq;
+pub mod raw_amqp;
 pub mod services;

@@ -17,6 +17,7 @@
 
 mod connect;
 mod convert;
+pub mod frames;
 mod gaps;
 mod look;
 pub mod names;
