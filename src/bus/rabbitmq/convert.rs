@@ -35,7 +35,7 @@ pub const TYPES: &str = "$types";
 type Letters = BTreeMap<String, String>;
 
 /// What a message came with.
-pub(super) fn to_envelope(properties: &BasicProperties) -> Envelope {
+pub fn to_envelope(properties: &BasicProperties) -> Envelope {
     let mut letters = Letters::new();
     let mut envelope = Envelope::default();
     let remark = properties.headers().as_ref().and_then(frames::remark);
@@ -79,7 +79,7 @@ fn unreadable(remark: &frames::Remark<'_>) -> Value {
 ///
 /// # Errors
 /// What cannot be said in AMQP, in words.
-pub(super) fn to_properties(envelope: &Envelope) -> Result<BasicProperties, String> {
+pub fn to_properties(envelope: &Envelope) -> Result<BasicProperties, String> {
     let letters = envelope.properties.get(TYPES).and_then(Value::as_object);
     let mut properties = BasicProperties::default();
     if !envelope.headers.is_empty() {

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use lapin::uri::AMQPUri;
 
 use super::BusError;
-pub use convert::TYPES;
+pub use convert::{TYPES, to_envelope, to_properties};
 pub use peek::peek;
 pub use publisher::RabbitSink;
 pub use services::RabbitServices;
