@@ -21,6 +21,8 @@ const OF_THE_BROKER: [&str; 4] = ["x-death*", "x-first-death*", "x-last-death*",
 pub struct Message<'d> {
     pub(super) delivery: &'d Delivery,
     pub(super) lag: Option<Span>,
+    /// Whose it is, where a person says so.
+    pub(super) order_id: Option<&'d str>,
     salt: [u8; 16],
     body_keep_bytes: usize,
     payload: OnceCell<Arc<Payload>>,
@@ -36,12 +38,18 @@ impl<'d> Message<'d> {
         Self {
             delivery,
             lag,
+            order_id: None,
             salt,
             body_keep_bytes,
             payload: OnceCell::new(),
             frames: Default::default(),
             unasked: OnceCell::new(),
         }
+    }
+
+    /// The same message, of the order a person names, whatever it says itself.
+    pub fn of_order(self, order_id: Option<&'d str>) -> Self {
+        Self { order_id, ..self }
     }
 
     /// What a message without an id is recognised by when the broker delivers it again (rule 2): SHA-256 over place, headers,
@@ -141,8 +149,7 @@ impl<'d> Message<'d> {
     }
 
     fn parts(&self) -> Parts<'d> {
-        let delivery = self.delivery;
-        Parts { envelope: &delivery.envelope, body: &delivery.body, is_http: delivery.is_http() }
+        Parts { envelope: &self.delivery.envelope, body: &self.delivery.body }
     }
 }
 

@@ -158,6 +158,9 @@ fn event_name(reader: &Reader<'_, '_>) -> Result<String, Fault> {
 }
 
 fn order(reader: &Reader<'_, '_>) -> Result<OrderRef, Fault> {
+    if let Some(order_id) = reader.message.order_id {
+        return Ok(OrderRef::Id(order_id.to_owned()));
+    }
     let selectors = match &reader.read.order_id {
         OrderIdFrom::Arrival => return Ok(OrderRef::Arrival),
         OrderIdFrom::Message(selectors) => selectors,

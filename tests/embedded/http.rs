@@ -81,3 +81,34 @@ async fn after_a_restart_deadlines_wait_a_minute_for_what_could_not_be_sent() {
     bed.shows("2", "stuck (timed_out): done, timed_out").await;
     running.stop().await;
 }
+
+#[tokio::test]
+async fn every_form_of_a_cloud_event_reaches_its_order() {
+    let bed = Bed::new(&[]).await;
+    bed.propose(SAGA).await;
+    let running = bed.start(false).await;
+    let client = reqwest::Client::new();
+    let url = format!("http://{}/v1/events", running.address);
+    let attributes =
+        |order: &str| json!({"specversion": "1.0", "type": "Placed", "source": "/shop", "subject": order, "id": "1"});
+    let json = |kind: &str, body: String| client.post(&url).header("content-type", kind).body(body).send();
+    let structured = json("application/cloudevents+json; charset=utf-8", attributes("structured").to_string());
+    assert_eq!(structured.await.unwrap().status().as_u16(), 202);
+    let batch = json!([attributes("first"), attributes("second")]).to_string();
+    assert_eq!(json("application/cloudevents-batch+json", batch).await.unwrap().status().as_u16(), 202);
+    let mut binary = client.post(&url).header("content-type", "application/json").body("{}");
+    for (name, value) in [
+        ("specversion", "1.0"),
+        ("type", "Placed"),
+        ("source", "/shop"),
+        ("id", "1"),
+        ("subject", "100%25%20%E2%82%AC%2520"),
+    ] {
+        binary = binary.header(format!("ce-{name}"), value);
+    }
+    assert_eq!(binary.send().await.unwrap().status().as_u16(), 202);
+    for order in ["structured", "first", "second", "100% €%20"] {
+        assert_eq!(bed.shown(order).await, "running: done, waiting", "{order}");
+    }
+    running.stop().await;
+}

@@ -179,7 +179,7 @@ fn counted_events_are_told_apart_by_their_part() {
 fn the_same_message_has_one_identity_and_any_other_another() {
     let saga = plain();
     let message = |id: &str, order: u32| placed(&json!(order)).with_property("message_id", id);
-    let identity = |delivery: &crate::bus::Delivery| event(&saga, delivery).1.identity;
+    let identity = |delivery: &Delivery| event(&saga, delivery).1.identity;
     assert_eq!(identity(&message("m", 1)), identity(&message("m", 1).with_header("x-delivery-count", 2)));
     assert_ne!(identity(&message("m", 1)), identity(&message("n", 1)));
     assert_ne!(identity(&message("m", 1)), identity(&message("m", 2)), "the same id with another body");
@@ -203,7 +203,7 @@ fn the_identity_is_the_documented_hash() {
 fn the_id_comes_from_the_definition_then_the_message_then_the_content() {
     let mut saga = plain();
     saga.watch[0].read.id = selectors(&["header:my-id", "/data/number"]);
-    let id = |delivery: &crate::bus::Delivery| event(&saga, delivery).1.message.id;
+    let id = |delivery: &Delivery| event(&saga, delivery).1.message.id;
     let with_all = placed(&json!(1)).with_property("message_id", "m").with_header("my-id", 12);
     assert_eq!(id(&with_all), "12");
     assert_eq!(id(&placed(&json!(1)).with_property("message_id", "m")), "m");
@@ -215,7 +215,7 @@ fn the_id_comes_from_the_definition_then_the_message_then_the_content() {
 
 #[test]
 fn the_hash_of_the_content_does_not_see_what_the_broker_adds() {
-    let hash = |delivery: &crate::bus::Delivery| Message::new(delivery, SALT, 0, None).content_hash();
+    let hash = |delivery: &Delivery| Message::new(delivery, SALT, 0, None).content_hash();
     let plain = placed(&json!(1));
     assert_eq!(hash(&plain), hash(&plain.clone().with_header("x-delivery-count", 1).with_header("x-death", json!([]))));
     assert_ne!(hash(&plain), hash(&plain.clone().with_header("x-kind", 1)));
