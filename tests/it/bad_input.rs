@@ -232,6 +232,10 @@ async fn every_message_has_one_outcome(database: &str) {
     reasons.sort_unstable();
     due.sort_unstable();
     assert_eq!(reasons, due);
+    let huge = quarantined.iter().find(|row| row["body_bytes"] == json!(16 * MIB)).expect("its size is kept");
+    let (status, answer) = escrow.post(&format!("/v1/quarantine/{}/replay", huge["id"]), json!({"reason": "?"})).await;
+    assert_eq!(status, 409, "{answer}");
+    assert!(answer.to_string().contains("were kept"), "{answer}");
     let outcomes = outcomes(&escrow).await;
     assert_eq!(outcomes.values().sum::<u64>(), fates.len() as u64 + 1, "each delivery has one outcome: {outcomes:?}");
     assert_eq!(outcomes["quarantined"], due.len() as u64);
