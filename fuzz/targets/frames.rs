@@ -37,8 +37,9 @@ fn header(content: &[u8]) {
     let mut back: Envelope = serde_json::from_str(&stored).expect("what is stored can be read");
     let sent = to_properties(&back).expect("what came can be sent");
     if back.properties.remove(UNREADABLE).is_none() {
-        // Not by value: no number equals itself when it is none.
-        assert_eq!(format!("{sent:?}"), format!("{:?}", header.properties));
+        // Not by value: no number equals itself when it is none. A table without entries is none.
+        let came = format!("{:?}", header.properties).replace("headers: Some(FieldTable({}))", "headers: None");
+        assert_eq!(format!("{sent:?}"), came);
     }
 }
 

@@ -7,7 +7,7 @@ mod targets;
 
 use std::path::Path;
 
-/// Inputs made from each input of the corpus.
+/// Inputs made from each input of the corpus, where `ESCROW_FUZZ_ROUNDS` does not say.
 const MADE_OF_EACH: u64 = 8;
 
 fn replay(target: &str, run: fn(&[u8])) {
@@ -20,10 +20,11 @@ fn replay(target: &str, run: fn(&[u8])) {
         eprintln!("{}", path.display());
         run(input);
     }
+    let rounds = std::env::var("ESCROW_FUZZ_ROUNDS").ok().and_then(|it| it.parse().ok()).unwrap_or(MADE_OF_EACH);
     for (ix, input) in inputs.iter().enumerate() {
         let other = &inputs[(ix * 7 + 1) % inputs.len()];
-        for round in 0..MADE_OF_EACH {
-            run(&altered(input, other, (ix as u64) << 8 | round));
+        for round in 0..rounds {
+            run(&altered(input, other, (ix as u64) << 32 | round));
         }
     }
 }
