@@ -49,6 +49,9 @@ impl Delivery {
     }
 }
 
+/// The property that says what of a message could not be read as it was sent, with the original bytes.
+pub const UNREADABLE: &str = "$unreadable";
+
 /// What surrounds a body. As JSON it is what the store keeps: `{"headers": {…}, "properties": {…}}`.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Envelope {
@@ -70,6 +73,13 @@ impl Envelope {
     /// A header's text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.as_str()
+    }
+
+    /// What of the message stands here not as it was sent, because it is no text or cannot be read: `routing_key`, `exchange`,
+    /// `property:NAME`, `header:NAME`; `headers` where it may be any of them. Bad bytes of texts stand as `\xNN`.
+    pub fn unreadable(&self) -> impl Iterator<Item = &str> {
+        let parts = self.properties.get(UNREADABLE).and_then(|remark| remark.get("parts")?.as_array());
+        parts.into_iter().flatten().filter_map(Value::as_str)
     }
 }
 

@@ -60,7 +60,7 @@ impl Output {
         Said::text(match self.format {
             Format::Table => table(value),
             Format::Json => pretty(value),
-            Format::Jsonl => format!("{value}\n"),
+            Format::Jsonl => lines(std::slice::from_ref(value)),
         })
     }
 
@@ -109,7 +109,7 @@ impl Output {
                     eprintln!("hint: {}", plain(hint));
                 }
             }
-            Format::Json | Format::Jsonl => eprintln!("{}", failure.json()),
+            Format::Json | Format::Jsonl => eprintln!("{}", json(&failure.json().to_string())),
         }
     }
 }
@@ -135,14 +135,32 @@ pub fn print(said: &Said) -> u8 {
 /// One JSON value a line.
 pub fn lines(rows: &[Value]) -> String {
     rows.iter().fold(String::new(), |mut text, row| {
-        let _ = writeln!(text, "{row}");
+        let _ = writeln!(text, "{}", json(&row.to_string()));
         text
     })
 }
 
 /// JSON as people read it.
 pub fn pretty(value: &Value) -> String {
-    format!("{value:#}\n")
+    format!("{}\n", json(&format!("{value:#}")))
+}
+
+/// JSON with what a terminal might obey written as JSON escapes: JSON itself demands that of the first 32 letters only. Such
+/// letters stand nowhere but in texts, so it means the same.
+fn json(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, it| {
+        if it != '\n' && is_obeyed(it) {
+            let _ = write!(shown, "\\u{:04x}", u32::from(it));
+        } else {
+            shown.push(it);
+        }
+        shown
+    })
+}
+
+/// Control characters, and everything that turns the direction of writing.
+fn is_obeyed(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Headings on the left, values on the right; empty values are left out.
@@ -186,8 +204,7 @@ pub fn when(value: &Value, pointer: &str) -> String {
 /// Text with every control character, and everything that turns the direction of writing, shown as an escape.
 pub fn plain(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, it| {
-        let is_turning = matches!(it, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if it.is_control() || is_turning {
+        if is_obeyed(it) {
             shown.extend(it.escape_default());
         } else {
             shown.push(it);

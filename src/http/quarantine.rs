@@ -172,9 +172,9 @@ pub async fn replay_quarantined(
     let reason = caller::reason(request.reason.as_deref())?;
     let number = id_of(&id).ok_or_else(|| missing(&id))?;
     if let Some(order_id) = &request.order_id
-        && (order_id.is_empty() || order_id.len() > ORDER_ID_BYTES_MAX)
+        && (order_id.is_empty() || order_id.len() > ORDER_ID_BYTES_MAX || order_id.contains('\0'))
     {
-        return Err(Problem::body("/order_id", "an order id has 1 to 256 bytes"));
+        return Err(Problem::body("/order_id", "an order id has 1 to 256 bytes, none of them zero"));
     }
     state.desk.replay(number, request.order_id, caller.actor, reason).await?;
     Ok((StatusCode::ACCEPTED, Json(ResolvedAnswer { id: number, resolved: "replayed".to_owned() })))

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use super::expression::{Expression, Template};
 use super::time::Span;
 
+/// Most steps of a saga: each order carries the state of all of them.
+pub const STEPS_MAX: usize = 500;
+
 /// A step's place in its definition file, from 0.
 pub type StepIx = usize;
 

@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-use super::definition::StepIx;
+use super::definition::{STEPS_MAX, StepIx};
 use super::input::MessageRef;
 use super::order::{Digest, Earlier, Life, Order, OrderKey, StepState, StepStatus, Unproven, rank};
 use super::time::Moment;
@@ -278,6 +278,8 @@ pub fn fold(order: Option<Order>, key: &OrderKey, entry: &Entry) -> Result<Order
     let sequence = entry.sequence;
     let mut order = match (order, &entry.body.began) {
         (Some(order), None) if order.sequence + 1 == sequence => order,
+        // A trail that was tampered with may say anything; no definition has so many.
+        (None, Some(began)) if began.steps > STEPS_MAX => return Err(Broken::Fold { what: "the number of steps" }),
         (None, Some(began)) if sequence == 1 => Order::begin(key.clone(), began.version, began.steps, entry.at),
         _ => return Err(Broken::Sequence { sequence }),
     };

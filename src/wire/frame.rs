@@ -25,7 +25,6 @@ use crate::saga::time::Moment;
 pub(super) struct Parts<'m> {
     pub(super) envelope: &'m Envelope,
     pub(super) body: &'m [u8],
-    pub(super) is_http: bool,
 }
 
 /// A message taken apart.

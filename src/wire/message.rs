@@ -9,7 +9,7 @@ use sha2::Digest as _;
 use super::frame::{self, Facts, Frame, Parts};
 use super::preset::cloudevents;
 use crate::bus::Delivery;
-use crate::saga::definition::Preset;
+use crate::saga::definition::{Preset, Selector};
 use crate::saga::input::Payload;
 use crate::saga::order::Digest;
 use crate::saga::time::Span;
@@ -21,6 +21,8 @@ const OF_THE_BROKER: [&str; 4] = ["x-death*", "x-first-death*", "x-last-death*",
 pub struct Message<'d> {
     pub(super) delivery: &'d Delivery,
     pub(super) lag: Option<Span>,
+    /// Whose it is, where a person says so.
+    pub(super) order_id: Option<&'d str>,
     salt: [u8; 16],
     body_keep_bytes: usize,
     payload: OnceCell<Arc<Payload>>,
@@ -36,12 +38,18 @@ impl<'d> Message<'d> {
         Self {
             delivery,
             lag,
+            order_id: None,
             salt,
             body_keep_bytes,
             payload: OnceCell::new(),
             frames: Default::default(),
             unasked: OnceCell::new(),
         }
+    }
+
+    /// The same message, of the order a person names, whatever it says itself.
+    pub fn of_order(self, order_id: Option<&'d str>) -> Self {
+        Self { order_id, ..self }
     }
 
     /// What a message without an id is recognised by when the broker delivers it again (rule 2): SHA-256 over place, headers,
@@ -99,7 +107,13 @@ impl<'d> Message<'d> {
             Some(Preset::MassTransit) => 2,
             Some(Preset::NServiceBus) => 3,
         };
-        self.frames[place].get_or_init(|| frame::frame(preset, self.parts()))
+        self.frames[place].get_or_init(|| {
+            if matches!(preset, Some(Preset::CloudEvents | Preset::NServiceBus)) {
+                // What kind of a message it is, and what its event is, may be in any of them.
+                self.as_sent(|part| part.starts_with("header") || part == "property:content_type")?;
+            }
+            frame::frame(preset, self.parts())
+        })
     }
 
     /// Id, source and time of a message that says it is a CloudEvent, although no preset was asked for.
@@ -107,9 +121,35 @@ impl<'d> Message<'d> {
         self.unasked.get_or_init(|| cloudevents::facts_if_declared(self.parts()))
     }
 
+    /// Whether what `selector` names is as it was sent.
+    ///
+    /// # Errors
+    /// It is not; in words.
+    pub(super) fn readable(&self, selector: &Selector) -> Result<(), String> {
+        self.as_sent(|part| match selector {
+            Selector::Pointer(_) | Selector::Envelope(_) => false,
+            Selector::RoutingKey | Selector::RoutingKeyWord(_) => part == "routing_key",
+            Selector::Exchange => part == "exchange",
+            Selector::Header(name) => part == "headers" || part.strip_prefix("header:") == Some(name),
+            Selector::Property(name) => part.strip_prefix("property:") == Some(name),
+        })
+    }
+
+    /// Whether all headers are as they were sent.
+    ///
+    /// # Errors
+    /// One is not; in words.
+    pub(super) fn headers_readable(&self) -> Result<(), String> {
+        self.as_sent(|part| part.starts_with("header"))
+    }
+
+    fn as_sent(&self, is_meant: impl Fn(&str) -> bool) -> Result<(), String> {
+        let part = self.delivery.envelope.unreadable().find(|part| is_meant(part));
+        part.map_or(Ok(()), |part| Err(format!("the message's {part} is no UTF-8 text, or no value known to AMQP")))
+    }
+
     fn parts(&self) -> Parts<'d> {
-        let delivery = self.delivery;
-        Parts { envelope: &delivery.envelope, body: &delivery.body, is_http: delivery.is_http() }
+        Parts { envelope: &self.delivery.envelope, body: &self.delivery.body }
     }
 }
 

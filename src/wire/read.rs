@@ -19,7 +19,7 @@ use super::message::Message;
 use super::reader::{Reader, Unnamed};
 use super::select::storable;
 use crate::saga::batch::QuarantineReason;
-use crate::saga::definition::{OrderIdFrom, PatternRole, Read, Role, Saga, StepIx};
+use crate::saga::definition::{OrderIdFrom, PatternRole, Read, Role, Saga, Selector, StepIx};
 use crate::saga::expression::Scope;
 use crate::saga::input::{Event, MessageRef};
 use crate::saga::journal::hex;
@@ -158,6 +158,9 @@ fn event_name(reader: &Reader<'_, '_>) -> Result<String, Fault> {
 }
 
 fn order(reader: &Reader<'_, '_>) -> Result<OrderRef, Fault> {
+    if let Some(order_id) = reader.message.order_id {
+        return Ok(OrderRef::Id(order_id.to_owned()));
+    }
     let selectors = match &reader.read.order_id {
         OrderIdFrom::Arrival => return Ok(OrderRef::Arrival),
         OrderIdFrom::Message(selectors) => selectors,
@@ -202,10 +205,12 @@ fn fill(scope: &mut Scope, variable: &str, reader: &Reader<'_, '_>) -> Result<()
             scope.insert("body", body.clone());
         }
         "headers" => {
+            reader.message.headers_readable().map_err(Fault::unreadable)?;
             let headers = delivery.envelope.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
             scope.insert("headers", Value::Object(headers.collect()));
         }
         "routing_key" => {
+            reader.message.readable(&Selector::RoutingKey).map_err(Fault::unreadable)?;
             scope.insert("routing_key", Value::from(delivery.routing_key.as_str()));
         }
         _ => {}

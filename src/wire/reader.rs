@@ -77,6 +77,7 @@ impl<'r, 'd> Reader<'r, 'd> {
     fn find(&self, selector: &'r Selector) -> Result<Option<Found<'r>>, String> {
         let delivery = self.message.delivery;
         let some_text = |text: &'r str| (!text.is_empty()).then_some(Found::Text(text));
+        self.message.readable(selector)?;
         match selector {
             Selector::Pointer(pointer) => self.in_payload(pointer),
             Selector::Envelope(pointer) => self.frame().map_err(str::to_owned)?.find_in_rest(pointer),

@@ -13,7 +13,7 @@ use crate::store::StoredPayload;
 /// seam wrote it. `None` where there is no payload or it is no JSON.
 pub fn payload_view(read: &Read, envelope: &Value, body: &[u8]) -> Option<Value> {
     let envelope: Envelope = serde_json::from_value(envelope.clone()).ok()?;
-    frame(read.preset, Parts { envelope: &envelope, body, is_http: false }).ok()?.view().cloned()
+    frame(read.preset, Parts { envelope: &envelope, body }).ok()?.view().cloned()
 }
 
 /// What the machine is given of the stored message of an event called `name`: `{"body": …, "headers": …}`, without `body` where

@@ -125,6 +125,10 @@ fn retry(
     let body = body.ok_or_else(|| withheld("the message to send again was erased, or was too large to keep"))?;
     let mut envelope: Envelope = serde_json::from_value(original.envelope.clone())
         .map_err(|_| withheld("the headers of the message to send again cannot be read"))?;
+    let is_sent = |part: &&str| !matches!((to, *part), (RetryTo::Queue(_), "exchange" | "routing_key"));
+    if let Some(part) = envelope.unreadable().find(is_sent) {
+        return Err(withheld(&format!("the message cannot be sent again as it was: its {part} is no text")));
+    }
     envelope.headers.retain(|name, _| !is_of_the_broker(name) && !HEADERS_NOT_RESENT.contains(&name.as_str()));
     envelope.headers.insert(RETRY.to_owned(), Value::from(attempt));
     envelope.properties.retain(|name, _| !PROPERTIES_NOT_RESENT.contains(&name.as_str()));

@@ -76,7 +76,8 @@ impl Commands {
         }
     }
 
-    /// Applies a quarantined message anew. `order_id` says where it belongs when the message does not.
+    /// Applies a quarantined message anew. `order_id` says where it belongs when the message does not, or not in a way the version
+    /// of its order understands.
     ///
     /// # Errors
     /// As [`CommandError`]; the message stays in quarantine.
@@ -88,20 +89,11 @@ impl Commands {
         reason: String,
     ) -> Result<(), CommandError> {
         let row = self.unresolved(id).await?;
-        let mut delivered = self.read_again(&row)?;
-        for candidate in delivered.arrivals.iter_mut().flat_map(|arrival| &mut arrival.candidates) {
-            match &order_id {
-                Some(order_id) => {
-                    // A person says so: nothing is inferred.
-                    candidate.event.inferred &= candidate.place != OrderRef::Arrival;
-                    candidate.place = OrderRef::Id(order_id.clone());
-                }
-                None if candidate.place == OrderRef::Arrival => {
-                    let why = "the message names no order: say which one it belongs to (order_id)";
-                    return Err(CommandError::Misfit(why.to_owned()));
-                }
-                None => {}
-            }
+        let delivered = self.read_again(&row, order_id)?;
+        let mut candidates = delivered.arrivals.iter().flat_map(|arrival| &arrival.candidates);
+        if candidates.any(|candidate| candidate.place == OrderRef::Arrival) {
+            let why = "the message names no order: say which one it belongs to (order_id)";
+            return Err(CommandError::Misfit(why.to_owned()));
         }
         let resolved = Work::Resolved(Resolved { id, how: "replayed", actor, reason });
         self.resolve(vec![Work::Delivered(delivered), resolved]).await
@@ -124,7 +116,7 @@ impl Commands {
         }
     }
 
-    fn read_again(&self, row: &QuarantineRow) -> Result<Delivered, CommandError> {
+    fn read_again(&self, row: &QuarantineRow, order_id: Option<String>) -> Result<Delivered, CommandError> {
         if (row.body.len() as u64) < row.body_bytes {
             let why = format!("only {} of its {} bytes were kept", row.body.len(), row.body_bytes);
             return Err(CommandError::Misfit(why));
@@ -142,7 +134,8 @@ impl Commands {
         let catalog = self.escrow.catalog();
         let sight = super::sight::Sight::default();
         let none = || CommandError::Misfit("no definition names it".to_owned());
-        let read = Readings::new(self.body_keep_bytes).read(&catalog, &sight, &delivery, secret, None);
+        let mut readings = Readings::new(self.body_keep_bytes).of_order(order_id);
+        let read = readings.read(&catalog, &sight, &delivery, secret, None);
         let mut delivered = read.ok_or_else(none)?;
         if let Some(saga) = &row.saga {
             // The other sagas that watch the exchange had it the first time.

@@ -28,13 +28,20 @@ const SAMPLES_MAX: u32 = 100;
 /// Reads deliveries, counting what it kept.
 pub struct Readings {
     body_keep_bytes: usize,
+    /// Whose every message is, where a person says so.
+    order_id: Option<String>,
     samples: BTreeMap<(String, QuarantineReason), u32>,
 }
 
 impl Readings {
     /// Readings that keep bodies up to this size.
     pub fn new(body_keep_bytes: usize) -> Self {
-        Self { body_keep_bytes, samples: BTreeMap::new() }
+        Self { body_keep_bytes, order_id: None, samples: BTreeMap::new() }
+    }
+
+    /// Readings of messages whose order a person names, whatever they say themselves.
+    pub fn of_order(self, order_id: Option<String>) -> Self {
+        Self { order_id, ..self }
     }
 
     /// What there is to do about one delivery. Escrow's own messages are none (rule 4).
@@ -49,7 +56,8 @@ impl Readings {
         if is_own(delivery) {
             return None;
         }
-        let message = Message::new(delivery, salt, self.body_keep_bytes, lag);
+        let order_id = self.order_id.clone();
+        let message = Message::new(delivery, salt, self.body_keep_bytes, lag).of_order(order_id.as_deref());
         let mut arrivals = Vec::new();
         let mut readable = true;
         for saga in catalog.newest_all() {

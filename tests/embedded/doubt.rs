@@ -133,6 +133,30 @@ async fn a_message_is_replayed_once_a_newer_definition_reads_it() {
 }
 
 #[tokio::test]
+async fn a_message_without_an_order_id_is_replayed_to_the_order_a_person_names() {
+    let bed = Bed::new(&["shop"]).await;
+    let running = bed.run(ORDER).await;
+    bed.event("Placed", "1");
+    bed.shows("1", "running: done, waiting").await;
+    bed.say(Some("none"), &json!({"type": "Paid"}));
+    bed.say(Some("bad"), &json!({"type": "Placed", "order": 2.5}));
+    let rows = bed.quarantined(2).await;
+    let reasons: Vec<&str> = rows.iter().rev().map(|row| row.reason.as_str()).collect();
+    assert_eq!(reasons, ["no_order_id", "bad_order_id"]);
+    let replay = async |ix: usize, order_id: Option<&str>| {
+        let order_id = order_id.map(str::to_owned);
+        commands(&running).replay(rows[ix].id, order_id, "ann".into(), "the service told us".into()).await
+    };
+    assert!(replay(1, None).await.is_err(), "the message still does not say");
+    replay(1, Some("1")).await.unwrap();
+    bed.shows("1", "completed: done, done").await;
+    replay(0, Some("2")).await.unwrap();
+    bed.shows("2", "running: done, waiting").await;
+    assert!(bed.quarantine().await.is_empty() && bed.truth.doubts(10).await.unwrap().is_empty());
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn an_unplaced_answer_is_replayed_to_the_order_a_person_names() {
     let bed = Bed::new(&["shop"]).await;
     let running = bed.run(&ORDER.replace("order_id: /order", "order_id: arrival")).await;

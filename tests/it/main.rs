@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_input;
 mod brake;
 mod bus_contract;
 mod choreography;
@@ -13,6 +14,7 @@ mod doctor;
 mod harmless;
 mod outages;
 mod peek;
+mod poison_frames;
 mod rabbit_plan;
 mod rabbitmq;
 mod rabbitmq_outages;

@@ -71,6 +71,11 @@ impl Escrow {
         self.folder.path().join("log")
     }
 
+    /// Gives the program another definition, for its next start.
+    pub fn define(&self, definition: &str) {
+        std::fs::write(self.definitions(), definition).unwrap();
+    }
+
     /// Starts the program; [`ready`](Self::ready) waits for it.
     pub fn start(&self) {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
@@ -81,6 +86,7 @@ impl Escrow {
             .args(["--name", &self.name, "--listen", &format!("127.0.0.1:{}", self.port), "--sagas"])
             .arg(self.definitions())
             .env("RUST_LOG", "info,lapin=error")
+            .env("ESCROW_LOG", "human")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -237,8 +243,13 @@ impl Escrow {
         }
     }
 
+    /// What the program wrote so far.
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
     fn log_tail(&self) -> String {
-        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let log = self.log_text();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }

@@ -5,6 +5,7 @@ pub mod judgement;
 pub mod postgres;
 pub mod proxy;
 pub mod rabbitmq;
+pub mod raw_amqp;
 pub mod scene;
 pub mod services;
 pub mod traffic;

@@ -54,8 +54,12 @@ impl Service {
     }
 
     pub async fn send_with(&self, exchange: &str, key: &str, body: &str, properties: BasicProperties) {
+        self.send_bytes(exchange, key, body.as_bytes(), properties).await;
+    }
+
+    pub async fn send_bytes(&self, exchange: &str, key: &str, body: &[u8], properties: BasicProperties) {
         let options = BasicPublishOptions::default();
-        let call = self.channel.basic_publish(exchange.into(), key.into(), options, body.as_bytes(), properties);
+        let call = self.channel.basic_publish(exchange.into(), key.into(), options, body, properties);
         call.await.expect("the message is written");
     }
 

@@ -14,7 +14,7 @@
 //! after all were used, so a connection is replaced before that, and an error on opening a channel is never taken for an answer.
 //!
 //! The socket is opened here and not by the client library: a handshake that is abandoned there would keep its thread until the
-//! peer hangs up, so a second handle on the socket is kept to shut it down.
+//! peer hangs up, so a second handle on the socket is kept to shut it down. Everything read from it goes through [`frames`].
 
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,6 +33,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::frames::{self, Wire};
 use crate::bus::BusError;
 
 /// Resolving and connecting; a broker in reach answers in milliseconds.
@@ -391,8 +392,7 @@ async fn connect(uri: &AMQPUri, name: &'static str) -> Result<Live, Refusal> {
     let kept = Arc::clone(&handle);
     let dialled = async move |uri: AMQPUri, _| dial(&uri, &kept).await.map_err(lapin::Error::from);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let runtime = lapin::runtime::default_runtime()?;
-    let attempt = timeout(HANDSHAKE_TIMEOUT, Connection::connector(uri, runtime, dialled, properties)).await;
+    let attempt = timeout(HANDSHAKE_TIMEOUT, Connection::connector(uri, frames::runtime(), dialled, properties)).await;
     let socket = handle.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (attempt, socket) {
         (Ok(Ok(connection)), Some(socket)) => Ok(Live {
@@ -420,10 +420,7 @@ async fn connect(uri: &AMQPUri, name: &'static str) -> Result<Live, Refusal> {
     }
 }
 
-async fn dial(
-    uri: &AMQPUri,
-    handle: &Mutex<Option<Socket>>,
-) -> std::io::Result<AsyncTcpStream<async_compat::Compat<TcpStream>>> {
+async fn dial(uri: &AMQPUri, handle: &Mutex<Option<Socket>>) -> std::io::Result<AsyncTcpStream<Wire>> {
     let address = (uri.authority.host.as_str(), uri.authority.port);
     let stream = timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await.map_err(|_| {
         let text = format!("{}:{} does not answer", address.0, address.1);
@@ -436,8 +433,10 @@ async fn dial(
     socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
     *handle.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket.try_clone()?);
     let plain = AsyncTcpStream::Plain(stream.compat());
-    match uri.scheme {
-        AMQPScheme::AMQP => Ok(plain),
-        AMQPScheme::AMQPS => plain.into_tls(&uri.authority.host, OwnedTLSConfig::default().as_ref()).await,
-    }
+    let stream = match uri.scheme {
+        AMQPScheme::AMQP => plain,
+        AMQPScheme::AMQPS => plain.into_tls(&uri.authority.host, OwnedTLSConfig::default().as_ref()).await?,
+    };
+    // Plain as far as the client library is concerned: the filter stands above TLS.
+    Ok(AsyncTcpStream::Plain(Wire::new(stream)))
 }

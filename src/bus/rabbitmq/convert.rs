@@ -14,6 +14,9 @@
 //! | decimal | string of its digits | `D` |
 //! | timestamp | RFC 3339 string | `T` |
 //! | boolean, void, array, table | boolean, null, array, object | no |
+//!
+//! What was no text on the wire, and was made readable by [`frames`], is named in the property `$unreadable`, with the original
+//! bytes in base64: `{"parts": ["header:café", …], "properties": "…", "routing_key": "…"}`.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +26,8 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, DecimalValue, FieldArray, FieldTable, LongString, ShortString};
 use serde_json::{Map, Value};
 
-use crate::bus::Envelope;
+use super::frames;
+use crate::bus::{Envelope, UNREADABLE};
 
 /// The property that holds the letters.
 pub const TYPES: &str = "$types";
@@ -31,11 +35,12 @@ pub const TYPES: &str = "$types";
 type Letters = BTreeMap<String, String>;
 
 /// What a message came with.
-pub(super) fn to_envelope(properties: &BasicProperties) -> Envelope {
+pub fn to_envelope(properties: &BasicProperties) -> Envelope {
     let mut letters = Letters::new();
     let mut envelope = Envelope::default();
+    let remark = properties.headers().as_ref().and_then(frames::remark);
     if let Some(table) = properties.headers() {
-        for (name, value) in table {
+        for (name, value) in table.into_iter().filter(|(name, _)| name.as_str() != frames::MARK) {
             let value = to_json(value, &join("", name.as_str()), &mut letters);
             envelope.headers.insert(name.to_string(), value);
         }
@@ -61,14 +66,20 @@ pub(super) fn to_envelope(properties: &BasicProperties) -> Envelope {
     put("cluster_id", text(properties.cluster_id()));
     let letters: Map<String, Value> = letters.into_iter().map(|(path, letter)| (path, Value::from(letter))).collect();
     put(TYPES, (!letters.is_empty()).then_some(Value::Object(letters)));
+    put(UNREADABLE, remark.map(|remark| unreadable(&remark)));
     envelope
+}
+
+fn unreadable(remark: &frames::Remark<'_>) -> Value {
+    let raw = remark.raw.iter().map(|(name, bytes)| ((*name).to_owned(), Value::from(STANDARD.encode(bytes))));
+    Value::Object(raw.chain([("parts".to_owned(), Value::from(remark.parts.clone()))]).collect())
 }
 
 /// What to send a message with.
 ///
 /// # Errors
 /// What cannot be said in AMQP, in words.
-pub(super) fn to_properties(envelope: &Envelope) -> Result<BasicProperties, String> {
+pub fn to_properties(envelope: &Envelope) -> Result<BasicProperties, String> {
     let letters = envelope.properties.get(TYPES).and_then(Value::as_object);
     let mut properties = BasicProperties::default();
     if !envelope.headers.is_empty() {
@@ -100,7 +111,7 @@ pub(super) fn to_properties(envelope: &Envelope) -> Result<BasicProperties, Stri
             "user_id" => properties.with_user_id(text()?),
             "app_id" => properties.with_app_id(text()?),
             "cluster_id" => properties.with_cluster_id(text()?),
-            TYPES => properties,
+            TYPES | UNREADABLE => properties,
             _ => return Err(format!("AMQP has no property `{name}`")),
         };
     }

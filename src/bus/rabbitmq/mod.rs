@@ -18,6 +18,7 @@
 mod connect;
 mod convert;
 mod examine;
+pub mod frames;
 mod gaps;
 mod look;
 pub mod management;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 use lapin::uri::AMQPUri;
 
 use super::BusError;
-pub use convert::TYPES;
+pub use convert::{TYPES, to_envelope, to_properties};
 pub use examine::examine;
 pub use peek::peek;
 pub use plan::plan;

@@ -1,8 +1,8 @@
 //! CloudEvents 1.0, structured (one JSON document) and binary (attributes in headers).
 //!
 //! There is no official binding for AMQP 0-9-1. What is in use is that of AMQP 1.0 and of its neighbours, so attributes
-//! are known by any of the prefixes `cloudEvents:`, `cloudEvents_`, `ce-` and `ce_`; over HTTP by `ce-`, where their
-//! values are percent-encoded.
+//! are known by any of the prefixes `cloudEvents:`, `cloudEvents_`, `ce-` and `ce_`. What came over HTTP comes in the same
+//! form: whoever took it has decoded it.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,6 @@ const BATCH: &str = "application/cloudevents-batch";
 const OTHER_FORMATS: &str = "application/cloudevents";
 
 const PREFIXES: [&str; 4] = ["cloudevents:", "cloudevents_", "ce-", "ce_"];
-const HTTP_PREFIXES: [&str; 1] = ["ce-"];
 
 /// Takes an event apart.
 ///
@@ -91,21 +90,11 @@ fn facts(attributes: &Map<String, Value>) -> Facts {
 
 /// The attributes among the headers, by their lower-case name.
 fn attributes(parts: Parts<'_>) -> Map<String, Value> {
-    let prefixes: &[&str] = if parts.is_http { &HTTP_PREFIXES } else { &PREFIXES };
     let attribute = |header: &str| {
         let header = header.to_ascii_lowercase();
-        prefixes.iter().find_map(|prefix| header.strip_prefix(prefix)).map(str::to_owned)
+        PREFIXES.iter().find_map(|prefix| header.strip_prefix(prefix)).map(str::to_owned)
     };
-    parts
-        .envelope
-        .headers
-        .iter()
-        .filter_map(|(header, value)| Some((attribute(header)?, value)))
-        .map(|(name, value)| match value {
-            Value::String(text) if parts.is_http => (name, Value::from(percent_decoded(text))),
-            value => (name, value.clone()),
-        })
-        .collect()
+    parts.envelope.headers.iter().filter_map(|(header, value)| Some((attribute(header)?, value.clone()))).collect()
 }
 
 fn content_type(parts: Parts<'_>) -> String {
@@ -114,38 +103,4 @@ fn content_type(parts: Parts<'_>) -> String {
 
 fn is_structured(content_type: &str) -> bool {
     content_type.split(';').next().is_some_and(|kind| kind.trim() == STRUCTURED)
-}
-
-/// As the HTTP binding writes header values. A text that is not so written stays as it is.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let encoded = match rest {
-            [b'%', high, low, ..] => char::from(*high).to_digit(16).zip(char::from(*low).to_digit(16)),
-            _ => None,
-        };
-        if let Some(byte) = encoded.and_then(|(high, low)| u8::try_from(high * 16 + low).ok()) {
-            bytes.push(byte);
-            rest = &rest[3..];
-        } else {
-            bytes.push(first);
-            rest = after;
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn header_values_over_http_are_percent_encoded() {
-        for (written, meant) in
-            [("Euro%20%E2%82%AC", "Euro €"), ("100%", "100%"), ("%zz", "%zz"), ("%ff", "%ff"), ("a%2", "a%2"), ("", "")]
-        {
-            assert_eq!(percent_decoded(written), meant);
-        }
-    }
 }

@@ -148,12 +148,12 @@ fn events_over_http_are_cloudevents_unless_the_saga_says_otherwise() {
 
     let binary = delivery("", "")
         .with_body(order().to_string())
-        .with_header("ce-specversion", "1.0")
-        .with_header("ce-type", "OrderPlaced")
-        .with_header("ce-source", "/curl")
-        .with_header("ce-id", "h-2")
-        .with_header("ce-subject", "Z%C3%BCrich%201");
-    assert_eq!(event(&saga, &binary).0, "Zürich 1");
+        .with_header("cloudEvents:specversion", "1.0")
+        .with_header("cloudEvents:type", "OrderPlaced")
+        .with_header("cloudEvents:source", "/curl")
+        .with_header("cloudEvents:id", "h-2")
+        .with_header("cloudEvents:subject", "Zürich 100%25");
+    assert_eq!(event(&saga, &binary).0, "Zürich 100%25", "whoever took it has decoded it, once");
 
     let mut read = by(&["header:X-Event"], &["/order/id"], None);
     read.order_id = OrderIdFrom::Message(selectors(&["/order/id"]));

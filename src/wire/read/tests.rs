@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::bus::Delivery;
 use crate::saga::definition::{Place, Preset};
 use crate::saga::expression::Expression;
 use crate::saga::time::Span;
@@ -178,7 +179,7 @@ fn counted_events_are_told_apart_by_their_part() {
 fn the_same_message_has_one_identity_and_any_other_another() {
     let saga = plain();
     let message = |id: &str, order: u32| placed(&json!(order)).with_property("message_id", id);
-    let identity = |delivery: &crate::bus::Delivery| event(&saga, delivery).1.identity;
+    let identity = |delivery: &Delivery| event(&saga, delivery).1.identity;
     assert_eq!(identity(&message("m", 1)), identity(&message("m", 1).with_header("x-delivery-count", 2)));
     assert_ne!(identity(&message("m", 1)), identity(&message("n", 1)));
     assert_ne!(identity(&message("m", 1)), identity(&message("m", 2)), "the same id with another body");
@@ -202,7 +203,7 @@ fn the_identity_is_the_documented_hash() {
 fn the_id_comes_from_the_definition_then_the_message_then_the_content() {
     let mut saga = plain();
     saga.watch[0].read.id = selectors(&["header:my-id", "/data/number"]);
-    let id = |delivery: &crate::bus::Delivery| event(&saga, delivery).1.message.id;
+    let id = |delivery: &Delivery| event(&saga, delivery).1.message.id;
     let with_all = placed(&json!(1)).with_property("message_id", "m").with_header("my-id", 12);
     assert_eq!(id(&with_all), "12");
     assert_eq!(id(&placed(&json!(1)).with_property("message_id", "m")), "m");
@@ -214,7 +215,7 @@ fn the_id_comes_from_the_definition_then_the_message_then_the_content() {
 
 #[test]
 fn the_hash_of_the_content_does_not_see_what_the_broker_adds() {
-    let hash = |delivery: &crate::bus::Delivery| Message::new(delivery, SALT, 0, None).content_hash();
+    let hash = |delivery: &Delivery| Message::new(delivery, SALT, 0, None).content_hash();
     let plain = placed(&json!(1));
     assert_eq!(hash(&plain), hash(&plain.clone().with_header("x-delivery-count", 1).with_header("x-death", json!([]))));
     assert_ne!(hash(&plain), hash(&plain.clone().with_header("x-kind", 1)));
@@ -345,4 +346,61 @@ proptest! {
             }
         }
     }
+}
+
+fn unreadable(delivery: Delivery, parts: &[&str]) -> Delivery {
+    delivery.with_property(crate::bus::UNREADABLE, json!({"parts": parts, "properties": "/w=="}))
+}
+
+#[test]
+fn a_part_that_was_no_text_matters_only_to_those_who_ask_for_it() {
+    let all = ["routing_key", "exchange", "property:type", "header:kind", "headers"];
+    assert_eq!(outcome(&plain(), &unreadable(placed(&json!(1)), &all)), r#"OrderPlaced Id("1")"#);
+    let cases: [(&str, &[&str]); 5] = [
+        ("routing_key", &["routing_key"]),
+        ("routing_key:2", &["routing_key"]),
+        ("property:type", &["property:type"]),
+        ("header:kind", &["header:kind"]),
+        ("header:other", &["headers"]),
+    ];
+    for (selector, parts) in cases {
+        let saga =
+            saga(vec![(exchange("shop", None), by(&["/event_type"], &[selector], None))], &[("OrderPlaced", "")]);
+        let sent = Delivery { routing_key: r"a.caf\xe9".to_owned(), ..placed(&json!(1)) }
+            .with_header("kind", r"caf\xe9")
+            .with_header("other", "x")
+            .with_property("type", r"caf\xe9");
+        assert_eq!(outcome(&saga, &unreadable(sent.clone(), parts)), "unreadable OrderPlaced -", "{selector}");
+        assert!(outcome(&saga, &unreadable(sent, &["header:fine"])).starts_with("OrderPlaced Id"), "{selector}");
+    }
+}
+
+#[test]
+fn a_condition_over_headers_that_were_no_text_is_never_false() {
+    for (condition, part) in [("headers.kind == 'x'", "header:kind"), ("routing_key == 'x'", "routing_key")] {
+        let places = vec![(exchange("shop", None), by(&["/event_type"], &["/data/order_id"], None))];
+        let saga = saga(places, &[("OrderPlaced", condition)]);
+        let sent = placed(&json!(1)).with_header("kind", "y");
+        assert_eq!(outcome(&saga, &sent), "ignored", "{condition}");
+        assert_eq!(outcome(&saga, &unreadable(sent, &[part])), "unreadable OrderPlaced 1", "{condition}");
+    }
+}
+
+#[test]
+fn a_message_whose_preset_reads_headers_needs_them_all() {
+    for preset in [Preset::CloudEvents, Preset::NServiceBus] {
+        let places = vec![(exchange("shop", None), by(&[], &["/id"], Some(preset)))];
+        let sent = delivery("shop", "").with_body("{}");
+        assert_eq!(outcome(&saga(places, &[("OrderPlaced", "")]), &unreadable(sent, &["header:x"])), "unreadable - -");
+    }
+}
+
+#[test]
+fn an_id_that_was_no_text_still_tells_messages_apart() {
+    let with = |id: &str| {
+        let sent = placed(&json!(1)).with_property("message_id", id);
+        event(&plain(), &unreadable(sent, &["property:message_id"])).1.identity
+    };
+    assert!(with(r"caf\xe9").is_some());
+    assert_ne!(with(r"caf\xe9"), with(r"caf\xe8"));
 }

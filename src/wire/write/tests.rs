@@ -173,6 +173,15 @@ fn a_retry_without_its_message_is_withheld() {
     assert!(withheld(RetryTo::Original, Some(&StoredPayload { envelope: json!("lost"), ..original() })));
     let over_http = StoredPayload { exchange: String::new(), routing_key: String::new(), ..original() };
     assert!(withheld(RetryTo::Original, Some(&over_http)));
+    let unreadable = |part: &str| {
+        let envelope = json!({"properties": {(crate::bus::UNREADABLE): {"parts": [part]}}});
+        StoredPayload { envelope, ..original() }
+    };
+    let queue = || RetryTo::Queue("q".to_owned());
+    assert!(withheld(queue(), Some(&unreadable("property:message_id"))), "it could not go out with the same id");
+    assert!(withheld(queue(), Some(&unreadable("headers"))));
+    assert!(!withheld(queue(), Some(&unreadable("routing_key"))), "it is not sent with that");
+    assert!(withheld(RetryTo::Original, Some(&unreadable("routing_key"))));
     assert!(!withheld(RetryTo::Queue("q".to_owned()), Some(&over_http)));
 }
 

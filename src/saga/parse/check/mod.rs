@@ -12,11 +12,8 @@ mod steps;
 use super::build::Built;
 use super::finding::{Findings, Mark};
 use super::tree::Node;
-use crate::saga::definition::StepIx;
+use crate::saga::definition::{STEPS_MAX, StepIx};
 use crate::saga::outgoing::EXCHANGE;
-
-/// Most steps of a saga: each order carries the state of all of them.
-const STEPS_MAX: usize = 500;
 
 /// Runs every check.
 pub(super) fn check(root: &Node, built: &Built, findings: &mut Findings) {
