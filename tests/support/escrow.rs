@@ -66,7 +66,7 @@ impl Escrow {
             .args(amqp_url.iter().flat_map(|url| ["--amqp-url", url]))
             .args(["--listen", &format!("127.0.0.1:{}", self.port), "--sagas"])
             .arg(self.definitions())
-            .env("RUST_LOG", "info,lapin=error")
+            .env("RUST_LOG", "info,lapin=off")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -201,7 +201,8 @@ impl Escrow {
         self.until_with(|| what.to_owned(), poll).await
     }
 
-    async fn until_with<T>(&self, what: impl Fn() -> String, poll: impl AsyncFn() -> Option<T>) -> T {
+    /// The same, with words that may tell what was seen last.
+    pub async fn until_with<T>(&self, what: impl Fn() -> String, poll: impl AsyncFn() -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = poll().await {

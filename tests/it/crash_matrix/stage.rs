@@ -131,7 +131,7 @@ impl Stage {
             Way::HttpAlone => None,
             _ => Some(self.url.as_str()),
         };
-        self.victim.start_as(broker, &[("ESCROW_CRASH_AT", &death.at()), ("RUST_LOG", "info,lapin=off")]);
+        self.victim.start_as(broker, &[("ESCROW_CRASH_AT", &death.at())]);
     }
 
     /// Once the victim runs, the standby dies and comes again: the victim has the tap.

@@ -1,6 +1,7 @@
 //! What must hold after all the deaths: every order where it belongs, and nothing lost, doubled or left over.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -53,9 +54,13 @@ impl Stage {
             "order": {"completed": sets, "compensated": sets}, "parcel": {"stuck": sets}, "line": {"completed": sets},
             "letter": {"completed": self.letters.len(), "closed": self.closed.len()},
         });
+        let last = Mutex::new(Value::Null);
+        let what = || format!("every order comes to its end as {expected}; they are {}", last.lock().unwrap());
         escrow
-            .until("every order comes to its end", async || {
+            .until_with(what, async || {
                 let status = escrow.get("/v1/status").await?;
+                *last.lock().unwrap() =
+                    status["sagas"].as_array()?.iter().map(|it| json!([it["saga"], it["orders"]])).collect();
                 let of = |saga: &str| {
                     status["sagas"].as_array()?.iter().find(|it| it["saga"] == saga).map(|it| &it["orders"])
                 };
