@@ -23,6 +23,7 @@ async fn matrix(database: Database, replicas: usize) {
     let began = std::time::Instant::now();
     let mut stage = Stage::new(database, replicas).await;
     let all = deaths();
+    assert!(all.len() > 150, "the steps were not found in the sources: {all:?}");
     let only = std::env::var("ESCROW_MATRIX").unwrap_or_default();
     let wanted = all.iter().filter(|death| death.at().starts_with(&only));
     let (quiet, loud): (Vec<_>, Vec<_>) = wanted.partition(|death| death.way.needs_quiet());
@@ -30,7 +31,7 @@ async fn matrix(database: Database, replicas: usize) {
         for death in &part {
             let at = std::time::Instant::now();
             stage.die(death).await;
-            println!("{} {:?}", death.at(), at.elapsed());
+            println!("{} {:?} {:?}", death.at(), at.elapsed(), stage.sets.last());
         }
         stage.recover().await;
         stage.orders("after").await;

@@ -1,6 +1,7 @@
 //! One environment of the matrix: a virtual host, a database, the services, and one or two replicas of the program.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use lapin::ExchangeKind;
@@ -22,7 +23,7 @@ pub const TAP: &str = "escrow.tap.default";
 /// An environment with everything that was done in it.
 pub struct Stage {
     url: String,
-    database: Database,
+    pub database: Database,
     /// The replica that dies.
     victim: Escrow,
     /// The replica that takes over; without one the victim is started again.
@@ -95,6 +96,19 @@ impl Stage {
         }
         self.alive().ready().await;
         self.services.hear_tellings(&self.url).await;
+        let began = Mutex::new(None);
+        let caught_up = "the tap is read, and all that was before is known";
+        self.alive()
+            .until(caught_up, async || {
+                let status = self.alive().get("/v1/status").await?;
+                if status["bus"]["consuming"] != true {
+                    return None;
+                }
+                let now = status["now"].as_str()?.to_owned();
+                let began = began.lock().unwrap().get_or_insert(now).clone();
+                (status["as_of"].as_str()? > began.as_str()).then_some(())
+            })
+            .await;
     }
 
     /// Lets the victim die this death. With a standby, the victim has everything in hand when it dies, and the standby takes over.
@@ -104,10 +118,10 @@ impl Stage {
         self.victim.kill_9();
         self.start_victim(death);
         self.hand_over(death).await;
-        let mut tries = 0;
+        let (mut tries, pause) = (0, Duration::from_millis(if death.way.is_cheap() { 300 } else { 1500 }));
         while !self.has_died(death) {
             assert!(began.elapsed() < PATIENCE, "{} was not reached\n{}", death.at(), self.victim.log_tail());
-            if began.elapsed() > Duration::from_millis(1500) * tries {
+            if began.elapsed() > pause * tries {
                 self.bring_about(death).await;
                 tries += 1;
             }
@@ -238,8 +252,15 @@ impl Stage {
     }
 
     async fn flicker(&self) {
+        // Each long enough for a look.
+        self.delete_exchange(scenario::FLICKER).await;
+        self.wait_or_death(Duration::from_secs(3)).await;
         self.service.exchange(scenario::FLICKER, ExchangeKind::Fanout).await;
-        let deadline = Instant::now() + Duration::from_secs(4);
+        self.wait_or_death(Duration::from_secs(3)).await;
+    }
+
+    async fn wait_or_death(&self, pause: Duration) {
+        let deadline = Instant::now() + pause;
         while Instant::now() < deadline && self.victim.ended().is_none() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

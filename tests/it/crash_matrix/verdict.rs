@@ -17,6 +17,7 @@ impl Stage {
     /// Waits until everything came to its end, and holds it to that.
     pub async fn judge(&self) {
         let escrow = self.alive();
+        self.line().await;
         self.finish(escrow).await;
         self.nothing_is_left(escrow).await;
         for name in &self.sets {
@@ -32,6 +33,27 @@ impl Stage {
         }
         let verified = escrow.command(&["audit", "verify"]);
         assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    }
+
+    /// Each message of the line is in the trail of one order, although nothing but the broker tells it from a repeat.
+    async fn line(&self) {
+        let text = if self.database.is_postgres() { "convert_from(body, 'UTF8')" } else { "CAST(body AS text)" };
+        let applied = format!("SELECT {text} AS body FROM payloads WHERE saga = 'line'");
+        let escrow = self.alive();
+        let bodies = escrow
+            .until("the line is applied", async || {
+                let bodies = self.database.lines(&applied, "body").await;
+                (bodies.len() >= 2 * self.sets.len()).then_some(bodies)
+            })
+            .await;
+        let mut times = BTreeMap::<String, usize>::new();
+        for body in bodies {
+            let number = serde_json::from_str::<Value>(&body).unwrap()["number"].as_u64().unwrap();
+            let set = &self.sets[usize::try_from(number).unwrap()];
+            *times.entry(format!("{set}: {body}")).or_default() += 1;
+        }
+        times.retain(|_, times| *times > 1);
+        assert!(times.is_empty(), "messages without an id were applied more than once: {times:#?}");
     }
 
     /// What was interrupted is asked for again, as whoever asked would; then everything comes to its end.
