@@ -26,7 +26,7 @@ use serde_json::{Map, Value};
 use crate::bus::Envelope;
 
 /// The property that holds the letters.
-pub const TYPES: &str = "$types";
+pub const TYPES: &str = Envelope::TYPES;
 
 type Letters = BTreeMap<String, String>;
 
