@@ -8,6 +8,7 @@ mod support;
 mod bus_contract;
 mod choreography;
 mod compensation;
+mod crash_loop;
 mod crash_matrix;
 mod peek;
 mod rabbitmq;
