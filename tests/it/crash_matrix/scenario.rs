@@ -54,7 +54,7 @@ steps:
     ),
     (
         "parcel",
-        r#"
+        r"
 saga: parcel
 version: 1
 watch: [{ exchange: parcel_exchange }]
@@ -65,11 +65,11 @@ steps:
     done: ParcelPacked
     compensation: { publish: { event: UnpackParcel, exchange: nowhere_exchange, body: { event_type: UnpackParcel } }, done: ParcelUnpacked }
   sent: { after: packed, done: ParcelSent, within: 500ms, on_timeout: compensate }
-"#,
+",
     ),
     (
         "line",
-        r#"
+        r"
 saga: line
 version: 1
 watch: [{ exchange: line_exchange }]
@@ -77,11 +77,11 @@ read: { event: /event_type, order_id: arrival }
 steps:
   asked: { done: LineAsked }
   answered: { after: asked, done: LineAnswered }
-"#,
+",
     ),
     (
         "doubt",
-        r#"
+        r"
 saga: doubt
 version: 1
 watch: [{ exchange: doubt_exchange }]
@@ -91,11 +91,11 @@ steps:
   first: { done: DoubtFirst }
   second: { after: first, done: DoubtSecond }
   third: { after: second, done: DoubtThird, within: 500ms, on_timeout: compensate }
-"#,
+",
     ),
     (
         "letter",
-        r#"
+        r"
 saga: letter
 version: 1
 watch: [{ exchange: letter_exchange }]
@@ -104,18 +104,18 @@ notify: [completed]
 steps:
   written: { done: LetterWritten }
   posted: { after: written, done: LetterPosted }
-"#,
+",
     ),
     (
         "odd",
-        r#"
+        r"
 saga: odd
 version: 1
 watch: [{ exchange: odd_exchange }, { exchange: flicker_exchange }]
 read: { event: /event_type, order_id: /order_id }
 steps:
   seen: { done: OddSeen }
-"#,
+",
     ),
 ];
 
