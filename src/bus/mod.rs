@@ -65,6 +65,9 @@ pub struct Envelope {
 }
 
 impl Envelope {
+    /// The property that says what JSON cannot say of types: an object, from the path of a value to the letter of its type.
+    pub const TYPES: &str = "$types";
+
     /// A property's text.
     pub fn property(&self, name: &str) -> Option<&str> {
         self.properties.get(name)?.as_str()

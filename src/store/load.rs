@@ -21,7 +21,7 @@ pub async fn load(session: &mut dyn Session, lookup: &Lookup) -> Result<Loaded, 
     let mut lines = load_lines(session, lookup, &mut loaded).await?;
     let wanted: Vec<&OrderKey> = lookup.orders.iter().chain(lines.values().flatten()).collect();
     load_orders(session, &wanted, &mut loaded).await?;
-    loaded.states = saga_states::lock(session, lookup.states.iter().cloned().collect()).await?;
+    loaded.states = saga_states::lock(session, lookup.states.iter().cloned().collect()).at("store.lock_states").await?;
     load_circumstances(session, lookup, &wanted, &mut loaded).await?;
     for line in lines.values_mut() {
         // Between finding and locking it, an order may have come to its end.

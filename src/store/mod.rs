@@ -13,6 +13,7 @@
 //! All times are the database's. Every write transaction runs in a task of its own, so a caller that goes away cannot
 //! cancel it half-way (a cancelled `begin` poisons a pooled connection of the pinned sqlx).
 
+mod answers;
 mod apply;
 mod bulk;
 mod catalog;
@@ -39,18 +40,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use serde_json::Value;
 use uuid::Uuid;
 
 pub use crate::saga::batch::StoredPayload;
 use crate::saga::batch::{Changes, Loaded, Lookup};
 use crate::saga::brake::{Brake, SagaState};
 use crate::saga::definition::Mode;
-use crate::saga::journal::{Broken, Kind};
-use crate::saga::order::{Doubt, Order, OrderKey, Status, StuckReason};
+use crate::saga::journal::Broken;
+use crate::saga::order::{Doubt, Order, OrderKey};
 use crate::saga::outgoing::Outgoing;
 use crate::saga::time::{Moment, Span};
 
+pub use answers::{
+    Backlog, JournalFilter, JournalRow, Listed, OrderFilter, Page, QuarantineFilter, QuarantineRow, StatusCount,
+    StepStats, StuckGroup,
+};
 pub use bulk::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, BulkTask, BulkTurn, ORDERS_MAX as BULK_ORDERS_MAX};
 pub use examine::{Examined, Stored, examine};
 pub use run::SqlStore;
@@ -388,130 +392,4 @@ pub struct BindingRow {
     pub problem: Option<String>,
     /// The keys known to be bound; `None` where nobody has written them down.
     pub keys: Option<Vec<String>>,
-}
-
-/// Which orders.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct OrderFilter {
-    pub order_id: Option<String>,
-    pub sagas: Vec<String>,
-    pub statuses: Vec<Status>,
-    pub waiting_on: Vec<String>,
-    pub reasons: Vec<StuckReason>,
-    /// The oldest wait is older than this.
-    pub older_than: Option<Span>,
-    pub attributes: Vec<(String, String)>,
-    /// Step of the first need; used by incidents.
-    pub stuck_step: Option<String>,
-}
-
-/// Which part of a list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Page {
-    pub limit: usize,
-    /// As the page before gave it.
-    pub cursor: Option<String>,
-}
-
-/// One page.
-#[derive(Clone, Debug)]
-pub struct Listed<T> {
-    pub items: Vec<T>,
-    pub next_cursor: Option<String>,
-}
-
-/// A stored journal entry.
-#[derive(Clone, Debug, PartialEq)]
-pub struct JournalRow {
-    /// Position in this store, for following.
-    pub position: i64,
-    pub key: OrderKey,
-    pub sequence: u64,
-    pub at: Moment,
-    pub kind: Kind,
-    pub actor: Option<String>,
-    /// The JSON text the hash covers.
-    pub text: String,
-    pub hash: [u8; 32],
-    /// The definition version whose steps it numbers.
-    pub version: u32,
-}
-
-/// Which journal entries.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct JournalFilter {
-    pub saga: Option<String>,
-    pub kinds: Vec<Kind>,
-    pub actor: Option<String>,
-    pub since: Option<Moment>,
-    pub until: Option<Moment>,
-}
-
-/// Which quarantined messages; resolved ones only when asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct QuarantineFilter {
-    pub saga: Option<String>,
-    pub reason: Option<String>,
-    pub exchange: Option<String>,
-    pub resolved: bool,
-}
-
-/// A quarantined message.
-#[derive(Clone, Debug, PartialEq)]
-pub struct QuarantineRow {
-    pub id: i64,
-    pub at: Moment,
-    pub reason: String,
-    pub detail: String,
-    pub saga: Option<String>,
-    pub event: Option<String>,
-    pub order_id: Option<String>,
-    pub exchange: String,
-    pub routing_key: String,
-    pub envelope: Value,
-    pub body: Vec<u8>,
-    pub body_bytes: u64,
-    /// `replayed` or `dropped`, once it was.
-    pub resolved: Option<String>,
-    pub resolved_by: Option<String>,
-    pub resolved_reason: Option<String>,
-}
-
-/// How many orders of a saga are in a status.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatusCount {
-    pub saga: String,
-    pub status: Status,
-    pub count: u64,
-}
-
-/// Orders stuck on the same thing.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StuckGroup {
-    pub saga: String,
-    pub step: Option<String>,
-    pub reason: StuckReason,
-    pub count: u64,
-    pub first_at: Moment,
-    pub last_at: Moment,
-    pub samples: Vec<String>,
-}
-
-/// How long a step usually takes (only steps applied live count).
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepStats {
-    pub saga: String,
-    pub version: u32,
-    pub step: String,
-    pub samples: u64,
-    pub p50: Span,
-    pub p95: Span,
-    pub p99: Span,
-}
-
-/// What waits in the outbox.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Backlog {
-    pub rows: u64,
-    pub oldest_at: Option<Moment>,
 }

@@ -3,12 +3,12 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::Digest as _;
 
 use super::frame::{self, Facts, Frame, Parts};
 use super::preset::cloudevents;
-use crate::bus::Delivery;
+use crate::bus::{Delivery, Envelope};
 use crate::saga::definition::{Preset, Selector};
 use crate::saga::input::Payload;
 use crate::saga::order::Digest;
@@ -70,8 +70,11 @@ impl<'d> Message<'d> {
         }
         part(b"");
         for (name, value) in &envelope.properties {
-            part(name.as_bytes());
-            part(value.to_string().as_bytes());
+            let value = if name == Envelope::TYPES { &types_of_the_sender(value) } else { value };
+            if !value.is_null() {
+                part(name.as_bytes());
+                part(value.to_string().as_bytes());
+            }
         }
         hash.finalize().into()
     }
@@ -151,6 +154,15 @@ impl<'d> Message<'d> {
     fn parts(&self) -> Parts<'d> {
         Parts { envelope: &self.delivery.envelope, body: &self.delivery.body }
     }
+}
+
+/// What is said of the types of headers, without those a broker writes; null when that is nothing.
+fn types_of_the_sender(types: &Value) -> Value {
+    let is_the_senders = |path: &str| !is_of_the_broker(path.split('/').nth(1).unwrap_or_default());
+    let all = types.as_object().into_iter().flatten();
+    let types: Map<String, Value> =
+        all.filter(|(path, _)| is_the_senders(path)).map(|(path, letter)| (path.clone(), letter.clone())).collect();
+    if types.is_empty() { Value::Null } else { Value::Object(types) }
 }
 
 /// Whether a header was written by a broker, not by the sender.

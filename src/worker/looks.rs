@@ -78,9 +78,9 @@ impl Looks {
     async fn stay_unbound(&mut self, switch: &Switch) -> Result<(), WorkerError> {
         let wanted = wanted(&self.escrow.catalog());
         // A tap that is declared anew is bound to what the last look was asked for.
-        self.tap.look(Vec::new()).at("looks.look_at_nothing").await?;
+        self.tap.look(Vec::new()).await?;
         for wanted in wanted.iter().filter(|_| !self.has_unbound) {
-            match self.tap.unbind(wanted.exchange.clone(), wanted.binding_keys()).at("looks.unbind_all").await {
+            match self.tap.unbind(wanted.exchange.clone(), wanted.binding_keys()).await {
                 Ok(()) => {}
                 Err(BusError::Misconfigured(why)) => {
                     tracing::error!(
@@ -105,11 +105,7 @@ impl Looks {
                 let bound_at = was.and_then(|was| was.bound_at);
                 let row =
                     BindingRow { exchange: wanted.exchange, bound: false, absent_at, bound_at, problem, keys: None };
-                self.escrow
-                    .store
-                    .save_binding(self.tap.name().to_owned(), row.clone())
-                    .at("looks.save_unbound")
-                    .await?;
+                self.escrow.store.save_binding(self.tap.name().to_owned(), row.clone()).await?;
                 known.insert(row.exchange.clone(), row);
             }
         }
@@ -189,7 +185,7 @@ impl Worker for Looks {
                 tracing::info!(versions = ?ready, "the bindings of new versions stand: they open orders from now on");
                 self.escrow.follow(&ready);
             }
-            self.let_go(after).await?;
+            self.let_go(after).at("looks.let_go").await?;
             Ok(Ran::Idle(LOOK_EVERY))
         })
     }

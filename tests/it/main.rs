@@ -10,6 +10,8 @@ mod brake;
 mod bus_contract;
 mod choreography;
 mod compensation;
+mod crash_loop;
+mod crash_matrix;
 mod doctor;
 mod harmless;
 mod outages;

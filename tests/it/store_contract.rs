@@ -13,70 +13,35 @@ mod lists;
 mod outbox;
 mod quarantine;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use escrow::store::{self, Store};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 
-use crate::postgres;
+use crate::support::database::Database;
 
 /// A store to hold to its promises, and the database under it.
 pub struct Bed {
     pub store: Arc<dyn Store>,
-    pub url: String,
-    /// Removed with its files when the test ends.
-    _folder: Option<tempfile::TempDir>,
+    database: Database,
+}
+
+impl Deref for Bed {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.database
+    }
 }
 
 impl Bed {
-    async fn sqlite() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", folder.path().join("escrow.db").display());
-        Self { store: store::connect(&url).await.unwrap(), url, _folder: Some(folder) }
-    }
-
-    async fn postgres() -> Self {
-        let url = postgres::shared().database().await;
-        Self { store: store::connect(&url).await.unwrap(), url, _folder: None }
-    }
-
-    pub fn is_postgres(&self) -> bool {
-        self.url.starts_with("postgres:")
+    async fn on(database: Database) -> Self {
+        Self { store: store::connect(&database.url).await.unwrap(), database }
     }
 
     /// Another store on the same database, as a second process would have.
     pub async fn another(&self) -> Arc<dyn Store> {
         store::connect(&self.url).await.unwrap()
-    }
-
-    /// Runs SQL past the store, as someone with the database's password could.
-    pub async fn raw(&self, sql: &str) -> Result<(), sqlx::Error> {
-        let sql = sqlx::AssertSqlSafe(sql.to_owned());
-        if self.is_postgres() {
-            let mut conn = self.url.parse::<sqlx::postgres::PgConnectOptions>()?.connect().await?;
-            conn.execute(sqlx::raw_sql(sql)).await?;
-            conn.close().await
-        } else {
-            let mut conn = self.url.parse::<sqlx::sqlite::SqliteConnectOptions>()?.connect().await?;
-            conn.execute(sqlx::raw_sql(sql)).await?;
-            conn.close().await
-        }
-    }
-
-    /// The text lines that SQL gives.
-    pub async fn lines(&self, sql: &str, column: &str) -> Vec<String> {
-        let sql = sqlx::AssertSqlSafe(sql.to_owned());
-        if self.is_postgres() {
-            let options: sqlx::postgres::PgConnectOptions = self.url.parse().unwrap();
-            let mut conn = options.connect().await.unwrap();
-            let rows = sqlx::raw_sql(sql).fetch_all(&mut conn).await.unwrap();
-            rows.iter().map(|row| row.get(column)).collect()
-        } else {
-            let options: sqlx::sqlite::SqliteConnectOptions = self.url.parse().unwrap();
-            let mut conn = options.connect().await.unwrap();
-            let rows = sqlx::raw_sql(sql).fetch_all(&mut conn).await.unwrap();
-            rows.iter().map(|row| row.get(column)).collect()
-        }
     }
 }
 
@@ -85,13 +50,13 @@ macro_rules! contract {
         mod on_sqlite {
             $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                super::$module::$case(super::Bed::sqlite().await).await;
+                super::$module::$case(super::Bed::on(super::Database::sqlite()).await).await;
             })+)+
         }
         mod on_postgres {
             $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                super::$module::$case(super::Bed::postgres().await).await;
+                super::$module::$case(super::Bed::on(super::Database::postgres().await).await).await;
             })+)+
         }
     };

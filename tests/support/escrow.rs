@@ -1,7 +1,7 @@
 //! Escrow as its users run it: the program, its flags, its API.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,16 @@ pub struct Escrow {
 impl Escrow {
     /// An Escrow that follows `definition`; not started yet.
     pub fn new(definition: &str, database_url: &str, amqp_url: &str) -> Self {
+        Self::with_sagas(&[("saga", definition)], database_url, amqp_url)
+    }
+
+    /// An Escrow that follows several definitions, each with the name of its file; not started yet.
+    pub fn with_sagas(definitions: &[(&str, &str)], database_url: &str, amqp_url: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("escrow-it-").tempdir().unwrap();
-        std::fs::write(folder.path().join("saga.yaml"), definition).unwrap();
+        std::fs::create_dir(folder.path().join("sagas")).unwrap();
+        for (name, text) in definitions {
+            std::fs::write(folder.path().join("sagas").join(format!("{name}.yaml")), text).unwrap();
+        }
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         Self {
             folder,
@@ -62,9 +70,14 @@ impl Escrow {
         self
     }
 
-    /// The file it follows.
+    /// The folder of the definitions it follows.
+    pub fn sagas(&self) -> PathBuf {
+        self.folder.path().join("sagas")
+    }
+
+    /// The file of a definition that stands alone.
     pub fn definitions(&self) -> PathBuf {
-        self.folder.path().join("saga.yaml")
+        self.sagas().join("saga.yaml")
     }
 
     fn log(&self) -> PathBuf {
@@ -78,16 +91,23 @@ impl Escrow {
 
     /// Starts the program; [`ready`](Self::ready) waits for it.
     pub fn start(&self) {
+        self.start_as(Some(&self.amqp_url), &[]);
+    }
+
+    /// Starts it with another broker, or none, and with more in its environment.
+    pub fn start_as(&self, amqp_url: Option<&str>, environment: &[(&str, &str)]) {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
         let mut words = self.launcher.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_escrow")]);
         let child = Command::new(words.next().unwrap_or_default())
             .args(words)
-            .args(["serve", "--database-url", &self.database_url, "--amqp-url", &self.amqp_url])
+            .args(["serve", "--database-url", &self.database_url])
+            .args(amqp_url.iter().flat_map(|url| ["--amqp-url", url]))
             .args(["--name", &self.name, "--listen", &format!("127.0.0.1:{}", self.port), "--sagas"])
-            .arg(self.definitions())
-            .env("RUST_LOG", "info,lapin=error")
+            .arg(self.sagas())
+            .env("RUST_LOG", "info,lapin=off")
             .env("ESCROW_LOG", "human")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -126,6 +146,11 @@ impl Escrow {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+    }
+
+    /// How the process ended by itself; `None` while it runs.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.process.lock().unwrap().as_mut().expect("it was started").try_wait().unwrap()
     }
 
     /// Ends it as an operator does; answers its exit code.
@@ -177,6 +202,14 @@ impl Escrow {
     pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         let answer = self.client.post(self.url(path)).json(&body).send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// Posts to a program that may die meanwhile; answers status and body, if there is an answer.
+    pub async fn try_post(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Option<(u16, Value)> {
+        let call = self.client.post(self.url(path)).body(body.to_string());
+        let call = headers.iter().fold(call, |call, (name, value)| call.header(*name, *value));
+        let answer = call.send().await.ok()?;
+        Some((answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null)))
     }
 
     /// How many orders there are in each status.
@@ -232,12 +265,15 @@ impl Escrow {
         self.until_with(|| what.to_owned(), poll).await
     }
 
-    async fn until_with<T>(&self, what: impl Fn() -> String, poll: impl AsyncFn() -> Option<T>) -> T {
+    /// The same, with words that may tell what was seen last.
+    pub async fn until_with<T>(&self, what: impl Fn() -> String, poll: impl AsyncFn() -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = poll().await {
                 return found;
             }
+            let ended = self.process.lock().unwrap().as_mut().and_then(|child| child.try_wait().unwrap());
+            assert!(ended.is_none(), "it ended ({ended:?}) before {}\n{}", what(), self.log_tail());
             assert!(Instant::now() < deadline, "not so in time: {}\n{}", what(), self.log_tail());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -248,7 +284,8 @@ impl Escrow {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
 
-    fn log_tail(&self) -> String {
+    /// The last lines of that.
+    pub fn log_tail(&self) -> String {
         let log = self.log_text();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")

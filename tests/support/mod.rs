@@ -1,5 +1,6 @@
 //! What the integration tests stand on: servers of their own, the services they play, and Escrow as its users run it.
 pub mod choreography;
+pub mod database;
 pub mod escrow;
 pub mod judgement;
 pub mod postgres;

@@ -3,6 +3,7 @@
 //! ```text
 //!   layers.rs   who may use whom, and which crate is whose
 //!   rules.rs    what holds for one file, or for a set of names
+//!   steps.rs    every wait of the loops has a name
 //!   source.rs   Rust text without its comments and strings
 //!   words.rs    what the documents and dashboards promise, against the program
 //! ```
@@ -13,6 +14,7 @@
 mod layers;
 mod rules;
 mod source;
+mod steps;
 mod words;
 
 use std::fs;
@@ -89,6 +91,14 @@ fn the_pure_core_does_nothing_but_think() {
 #[test]
 fn only_the_clock_reads_a_clock() {
     each(&rust("src"), layers::clock_reads);
+}
+
+#[test]
+fn every_wait_of_the_loops_is_a_step_with_a_name() {
+    let sources = rust("src");
+    hold(&steps::unnamed(&sources));
+    hold(&steps::forgotten(&sources));
+    hold(&steps::names(&sources));
 }
 
 #[test]

@@ -30,7 +30,7 @@ use super::frames;
 use crate::bus::{Envelope, UNREADABLE};
 
 /// The property that holds the letters.
-pub const TYPES: &str = "$types";
+pub const TYPES: &str = Envelope::TYPES;
 
 type Letters = BTreeMap<String, String>;
 

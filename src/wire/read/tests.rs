@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::bus::Delivery;
+use crate::bus::{Delivery, Envelope};
 use crate::saga::definition::{Place, Preset};
 use crate::saga::expression::Expression;
 use crate::saga::time::Span;
@@ -220,6 +220,12 @@ fn the_hash_of_the_content_does_not_see_what_the_broker_adds() {
     assert_eq!(hash(&plain), hash(&plain.clone().with_header("x-delivery-count", 1).with_header("x-death", json!([]))));
     assert_ne!(hash(&plain), hash(&plain.clone().with_header("x-kind", 1)));
     assert_ne!(hash(&plain), hash(&plain.clone().with_property("type", "t")));
+    // Nor what is said of the types of what it adds.
+    let typed = |delivery: &Delivery, types| delivery.clone().with_property(Envelope::TYPES, types);
+    assert_eq!(hash(&plain), hash(&typed(&plain, json!({"/x-delivery-count": "l", "/x-death/0/count": "l"}))));
+    let kind = json!({"/x-kind": "l"});
+    assert_ne!(hash(&plain), hash(&typed(&plain, kind.clone())));
+    assert_eq!(hash(&typed(&plain, kind)), hash(&typed(&plain, json!({"/x-delivery-count": "l", "/x-kind": "l"}))));
     assert_ne!(hash(&plain), hash(&placed(&json!(2))));
 }
 
