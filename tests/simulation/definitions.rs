@@ -117,7 +117,7 @@ fn write_step(text: &mut String, saga: &str, shape: &Shape, step: usize, chance:
         let _ = writeln!(text, "    after: [{}]", after.join(", "));
     }
     if shape.count[step] {
-        let _ = write!(text, "    count: \"{{{{ size(steps.placed.event.parts) }}}}\"\n    by: /part\n");
+        let _ = write!(text, "    count: \"{{{{ has(steps.placed) ? size(steps.placed.event.parts) : 1 }}}}\"\n    by: /part\n");
     }
     let _ = writeln!(text, "    failed: {name}Failed");
     let _ = writeln!(text, "    on_failure: {}", chance.pick(&["compensate", "compensate", "compensate", "alert", "wait"]));

@@ -26,12 +26,23 @@ pub struct Summary {
 
 /// One seed, with a mistake in the program or without.
 pub fn one(seed: u64, bug: Option<Bug>, keeps_lines: bool) -> Outcome {
+    let ran = std::panic::catch_unwind(|| alone(seed, bug, keeps_lines));
+    ran.unwrap_or_else(|panic| {
+        faults::set_gate(None);
+        faults::plant(None);
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Outcome::broken(seed, text)
+    })
+}
+
+fn alone(seed: u64, bug: Option<Bug>, keeps_lines: bool) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime can be made");
     runtime.block_on(async {
         // While a blocking task runs, tokio's time does not move by itself: only the schedule moves it.
         let (hold, held) = std::sync::mpsc::channel::<()>();
-        let still = tokio::task::spawn_blocking(move || drop(held.recv()));
+        let still = tokio::task::spawn_blocking(move || held.recv().is_err());
         faults::plant(bug);
         let gate: faults::Gate = std::sync::Arc::new(|name, _| Box::pin(crate::pace::point(name)));
         faults::set_gate(Some(gate));

@@ -30,6 +30,20 @@ pub struct Outcome {
     pub simulated: Span,
 }
 
+impl Outcome {
+    /// The program, or the simulator, panicked.
+    pub fn broken(seed: u64, what: String) -> Self {
+        Self {
+            seed,
+            complaints: vec![Complaint { promise: Promise::Broke, what }],
+            trace: 0,
+            lines: Vec::new(),
+            counts: std::collections::BTreeMap::new(),
+            simulated: Span(0),
+        }
+    }
+}
+
 struct Run {
     world: Shared,
     inner: Arc<dyn Store>,

@@ -43,6 +43,8 @@ pub enum Promise {
     Unproven,
     Observe,
     Brake,
+    /// A panic.
+    Broke,
 }
 
 /// One broken promise.
