@@ -8,6 +8,7 @@ use super::quarantine::doubt_word;
 use super::rows::{self, Searched, int, without_nul};
 use super::session::{Failure, Session};
 use super::statement::{Bind, Rows, columns, sql};
+use crate::faults::{Bug, is_planted};
 use crate::saga::batch::{Changes, Loaded, NewDoubt, Quarantined, Resolved, SavedOrder, SavedPayload};
 use crate::saga::input::{MessageRef, Verdict};
 use crate::saga::journal::Kind;
@@ -180,8 +181,8 @@ async fn save_outbox(session: &mut dyn Session, outbox: &[Outgoing], now: Moment
         Text(|it| it.0.key.to_string()),
         Text(|it| it.0.order.saga.clone()),
         Text(|it| it.0.order.order_id.clone()),
-        Int(|it| int(it.0.sequence)),
-        Int(|it| i64::from(it.0.place)),
+        Int(|it| if is_planted(Bug::OutboxOutOfOrder) { 0 } else { int(it.0.sequence) }),
+        Int(|it| if is_planted(Bug::OutboxOutOfOrder) { 0 } else { i64::from(it.0.place) }),
         Text(|it| it.0.message_id.clone()),
         Text(|it| it.1.clone()),
         Int(|it| i64::from(it.0.content.asks())));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::faults::{Bug, is_planted};
 use crate::saga::decide::Work;
 
 use super::watermark::Watermarks;
@@ -47,10 +48,14 @@ impl Worker for Deadlines {
         Box::pin(async move {
             let known = self.watermarks.read(&self.escrow).await?;
             let limit = ORDERS_MAX + self.unfired.min(UNFIRED_MAX);
-            let due = self.escrow.store.due_orders(known.by_saga.clone(), limit).await?;
+            let mut watermarks = known.by_saga.clone();
+            if is_planted(Bug::NoWatermark) {
+                watermarks.values_mut().for_each(|watermark| *watermark = known.now);
+            }
+            let due = self.escrow.store.due_orders(watermarks.clone(), limit).await?;
             let found = due.len();
             let work = due.into_iter().filter_map(|key| {
-                let watermark = known.by_saga.get(&key.saga).copied()?;
+                let watermark = watermarks.get(&key.saga).copied()?;
                 Some(Work::Due(key, watermark))
             });
             let committed = self.escrow.commit_each(work.collect(), known.now).await?;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::bus::{Look, Tap, Wanted};
+use crate::faults::{Bug, is_planted};
 use crate::saga::batch::NewDoubt;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::{Place, Saga, Selector, Watch};
@@ -50,7 +51,7 @@ impl Looks {
         let previous = known.get(&look.exchange).cloned();
         let (row, gap_from) = judge(&look, previous.as_ref(), before, after);
         self.escrow.sight.looked(&look.exchange, row.problem.clone());
-        if let Some(from) = gap_from {
+        if let Some(from) = gap_from.filter(|_| !is_planted(Bug::AppearanceIgnored)) {
             tracing::warn!(
                 exchange = look.exchange,
                 "an exchange appeared between two looks: what was published before is unseen"

@@ -95,7 +95,10 @@ impl Broker {
     pub fn enqueue(&mut self, model: &mut Model, now: Moment, item: Item, uid: Option<Uid>) -> u32 {
         if let Some(uid) = uid {
             let message = &mut model.messages[uid];
-            message.enqueued_at.get_or_insert(now);
+            // Of the copies that are not lost, the first counts.
+            if message.alive == 0 {
+                message.enqueued_at = Some(now);
+            }
             message.alive += 1;
         }
         let number = self.number();

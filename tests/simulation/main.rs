@@ -15,6 +15,7 @@
 //! `ESCROW_SEED=7 cargo test --test simulation -- replay --nocapture` shows one.
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails there")]
 
+mod bugs;
 mod bus;
 mod chance;
 mod check;

@@ -22,6 +22,8 @@ pub struct Message {
     pub body: Vec<u8>,
     /// No saga can read it.
     pub malformed: bool,
+    /// Not even its event can be read.
+    pub garbage: bool,
     /// Belongs to the saga whose messages name no order.
     pub is_line: bool,
     /// When it first came into the tap.
@@ -59,7 +61,7 @@ impl Model {
     /// Whether the definition has a use for the message.
     pub fn is_named(&self, saga: &Saga, uid: Uid) -> bool {
         let message = &self.messages[uid];
-        message.is_line == (saga.name == LINE) && (message.malformed || saga.roles.contains_key(&message.event))
+        message.is_line == (saga.name == LINE) && (message.garbage || saga.roles.contains_key(&message.event))
     }
 
     /// Whether the message has its outcome for the saga.

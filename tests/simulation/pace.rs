@@ -12,7 +12,9 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 thread_local! {
     /// Calls that are with the database now.
@@ -77,6 +79,25 @@ pub struct Actor {
     pub name: &'static str,
     pub replica: usize,
     future: Pin<Box<dyn Future<Output = ()>>>,
+    /// It waits for something that will wake it.
+    waits: bool,
+    bell: Arc<Bell>,
+}
+
+/// Rings when a timer or a nudge wakes its actor, and wakes the schedule, which may be waiting for the database.
+#[derive(Default)]
+struct Bell {
+    rang: AtomicBool,
+    schedule: Mutex<Option<Waker>>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.rang.store(true, Ordering::Release);
+        if let Some(schedule) = &*self.schedule.lock().unwrap_or_else(PoisonError::into_inner) {
+            schedule.wake_by_ref();
+        }
+    }
 }
 
 /// What a move came to.
@@ -91,22 +112,41 @@ pub enum Moved {
 
 impl Actor {
     pub fn new(name: &'static str, replica: usize, future: impl Future<Output = ()> + 'static) -> Self {
-        Self { name, replica, future: Box::pin(future) }
+        Self { name, replica, future: Box::pin(future), waits: false, bell: Arc::default() }
+    }
+
+    /// Whether a move of it may come to something.
+    pub fn may_move(&self) -> bool {
+        !self.waits || self.bell.rang.load(Ordering::Acquire)
+    }
+
+    /// What it waits for may be there, and would not have woken it.
+    pub fn look_again(&mut self) {
+        self.waits = false;
     }
 
     /// Lets it move on to its next point.
     pub async fn step(&mut self) -> Moved {
         let before = PASSED.get();
-        let ended = std::future::poll_fn(|context| match self.future.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(true),
-            Poll::Pending if WITH_DATABASE.get() > 0 => Poll::Pending,
-            Poll::Pending => Poll::Ready(false),
+        let waker = Waker::from(Arc::clone(&self.bell));
+        let ended = std::future::poll_fn(|context| {
+            *self.bell.schedule.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+            self.bell.rang.store(false, Ordering::Release);
+            match self.future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(()) => Poll::Ready(true),
+                Poll::Pending if WITH_DATABASE.get() > 0 => Poll::Pending,
+                Poll::Pending => Poll::Ready(false),
+            }
         })
         .await;
+        self.waits = false;
         match (ended, PASSED.get() > before) {
             (true, _) => Moved::Ended,
             (false, true) => Moved::To(LAST.get()),
-            (false, false) => Moved::Waits,
+            (false, false) => {
+                self.waits = true;
+                Moved::Waits
+            }
         }
     }
 }

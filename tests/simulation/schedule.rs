@@ -51,7 +51,6 @@ struct Run {
     lives: Vec<u32>,
     /// What people ask, under way.
     asks: Vec<Actor>,
-    idle: std::collections::BTreeSet<(usize, usize)>,
     moves: u64,
 }
 
@@ -73,7 +72,6 @@ pub async fn run(seed: u64, keeps_lines: bool) -> Outcome {
         lives: vec![0; replicas.len()],
         replicas,
         asks: Vec::new(),
-        idle: std::collections::BTreeSet::new(),
         moves: 0,
     };
     run.chaos().await;
@@ -129,7 +127,6 @@ impl Run {
             }
             self.restart(replica).await;
         }
-        self.idle.clear();
         let end = self.world().now() + CALM_MAX;
         while !self.is_over() {
             if self.is_quiet() {
@@ -160,8 +157,8 @@ impl Run {
     async fn move_on(&mut self, longest_ms: i64) {
         loop {
             let Some(act) = self.world().pop_due() else { break };
-            self.idle.clear();
             self.perform(act).await;
+            self.look_at_the_bus();
         }
         let places = self.places();
         if places.is_empty() {
@@ -179,18 +176,22 @@ impl Run {
         let (name, replica) = (actor.name, actor.replica);
         match actor.step().await {
             Moved::To(point) => {
-                self.idle.clear();
+                self.look_at_the_bus();
                 self.world().trace.note(format_args!("r{replica} {name} {point}"));
             }
-            Moved::Waits => {
-                self.idle.insert(place);
-            }
+            Moved::Waits => {}
             Moved::Ended => {
-                self.idle.clear();
                 if place.0 == usize::MAX {
                     drop(self.asks.remove(place.1));
                 }
             }
+        }
+    }
+
+    /// Something may be in the tap now, and the tap wakes nobody.
+    fn look_at_the_bus(&mut self) {
+        for replica in self.replicas.iter_mut().flatten() {
+            replica.actors.iter_mut().filter(|actor| actor.name == "ingest").for_each(Actor::look_again);
         }
     }
 
@@ -206,14 +207,16 @@ impl Run {
         let now = self.world().now();
         let running = self.replicas.iter().enumerate().filter_map(|(place, it)| Some((place, it.as_ref()?)));
         let running = running.filter(|(_, replica)| replica.paused_until <= now);
-        let loops = running.flat_map(|(place, replica)| (0..replica.actors.len()).map(move |at| (place, at)));
-        let asks = (0..self.asks.len()).map(|at| (usize::MAX, at));
-        loops.chain(asks).filter(|place| !self.idle.contains(place)).collect()
+        let loops = running.flat_map(|(place, replica)| {
+            let actors = replica.actors.iter().enumerate().filter(|(_, actor)| actor.may_move());
+            actors.map(move |(at, _)| (place, at))
+        });
+        let asks = self.asks.iter().enumerate().filter(|(_, ask)| ask.may_move()).map(|(at, _)| (usize::MAX, at));
+        loops.chain(asks).collect()
     }
 
     /// Nobody has a move: time passes until somebody may have one.
     async fn pass(&mut self, longest_ms: i64) {
-        self.idle.clear();
         let (now, next, due) = {
             let world = self.world();
             let due = world.judge.orders.values().filter_map(escrow::saga::order::Order::next_due).min();

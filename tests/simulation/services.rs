@@ -164,6 +164,7 @@ fn say(world: &mut World, order: usize, event: &str, exchange: &'static str, par
         id: message_id,
         body,
         malformed,
+        garbage,
         is_line,
         enqueued_at: None,
         alive: 0,
@@ -172,7 +173,7 @@ fn say(world: &mut World, order: usize, event: &str, exchange: &'static str, par
     world.count("events");
     let slow = world.chance.percent(10);
     world.after_ms(0, if slow { 4_000 } else { 200 }, Act::Publish(uid));
-    if !idless && world.chance.percent(5) {
+    if !idless && !is_line && world.chance.percent(5) {
         world.count("fault: published twice");
         world.after_ms(0, 20_000, Act::Publish(uid));
     }

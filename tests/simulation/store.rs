@@ -201,6 +201,12 @@ impl SimStore {
             let status = saved.order.life.status.word();
             world.trace.note(format_args!("r{} {} {status} {kinds:?}", self.replica, saved.order.key));
         }
+        if from_tap {
+            world.trace.note(format_args!("{:?} {:?}", changes.tally, changes.tap.as_ref().and_then(|tap| tap.watermark)));
+        }
+        for quarantined in &changes.quarantined {
+            world.trace.note(format_args!("quarantined {:?} {}", quarantined.reason, quarantined.detail));
+        }
         let (replica, life, at) = (self.replica, self.life, committed.now);
         let commit = Commit { replica, life, at, loaded: &loaded, changes, from_tap };
         world.judge.committed(&mut world.model, &commit);

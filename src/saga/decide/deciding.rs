@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::placing::Placed;
 use super::{Arrival, Delivered, Plan, RawMessage, Unread, Work};
+use crate::faults::{Bug, is_planted};
 use crate::saga::batch::{
     Changes, Loaded, NewDoubt, QuarantineReason, Quarantined, SavedOrder, SavedPayload, Sealed, StoredPayload,
     TapProgress,
@@ -128,7 +129,7 @@ impl Deciding<'_> {
     }
 
     fn was_in_last_batch(&mut self, delivered: &Delivered) -> bool {
-        delivered.redelivered && take_from(&mut self.last_batch, delivered.content_hash)
+        delivered.redelivered && !is_planted(Bug::LastBatchForgotten) && take_from(&mut self.last_batch, delivered.content_hash)
     }
 
     fn arrival(&mut self, arrival: &Arrival, message: &RawMessage) {
