@@ -277,6 +277,9 @@ async fn save_progress(session: &mut dyn Session, changes: &Changes, now: Moment
         session.execute(sql!("save_counters"), vec![Bind::Rows(rows)]).await?;
     }
     if let Some(tap) = &changes.tap {
+        if changes.orders.iter().any(|saved| saved.is_new) {
+            session.execute(sql!("stretch_gaps"), vec![Bind::Text(tap.name.clone()), Bind::Int(now.0)]).await?;
+        }
         let watermark = Bind::OptInt(tap.watermark.map(|at| at.0));
         let binds = vec![Bind::Text(tap.name.clone()), watermark, Bind::Bytes(tap.last_batch.concat())];
         session.execute(sql!("save_tap"), binds).await?;

@@ -84,13 +84,17 @@ impl Model {
         .collect()
     }
 
-    /// The lost messages of an order that would have closed a step, published before `moment`.
+    /// The lost messages of an order that would have closed a step, published before `moment`, when the order had begun on
+    /// the bus. Nobody can know that an order was there of which nothing had come yet.
     pub fn lost_answers(&self, order: &str, events: &[String], moment: Moment) -> Vec<Uid> {
-        let mine = self.of_order.get(order).into_iter().flatten().copied();
-        mine.filter(|&uid| {
-            let message = &self.messages[uid];
-            message.is_lost() && message.lost_at.is_some_and(|at| at < moment) && events.contains(&message.event)
-        })
-        .collect()
+        let mine = || self.of_order.get(order).into_iter().flatten().copied();
+        let began = mine().filter(|uid| !self.messages[*uid].is_lost()).filter_map(|uid| self.messages[uid].enqueued_at).min();
+        mine()
+            .filter(|&uid| {
+                let message = &self.messages[uid];
+                let in_time = message.lost_at.is_some_and(|at| at < moment && began.is_some_and(|began| began < at));
+                message.is_lost() && in_time && events.contains(&message.event)
+            })
+            .collect()
     }
 }

@@ -17,6 +17,8 @@ pub struct Clocks {
     /// `None`: a person, or a doubt that went, moved it; nothing is known then.
     due: BTreeMap<(OrderKey, usize), Option<Moment>>,
     turn: BTreeMap<OrderKey, Moment>,
+    /// The deadline each step last missed.
+    pub missed: BTreeMap<(OrderKey, usize), Moment>,
     pub fired: u64,
 }
 
@@ -58,6 +60,7 @@ impl Judge {
         let Some(deadline) = before.deadline else {
             return self.complain(Promise::Early, format!("{} {name} fired without a deadline", turned.key));
         };
+        self.clocks.missed.insert((turned.key.clone(), step), deadline);
         let awaited = if waits { turned.saga.awaited(step) } else { turned.saga.awaited_compensation(step) };
         if turned.key.saga == LINE {
             return;

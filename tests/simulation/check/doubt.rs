@@ -98,11 +98,11 @@ impl Judge {
     /// The answer had been published, and was lost on the way: whatever Escrow knows, it must know that it does not know.
     fn acted_on_loss(&mut self, model: &Model, turned: &Turned<'_>, step: Option<usize>) {
         let Some(step) = step else { return };
-        let asked_at = turned.steps[step].closed_at.unwrap_or(turned.entry.at);
-        let lost = model.lost_answers(&turned.key.order_id, &turned.saga.awaited(step), asked_at);
+        // What was published after the deadline would not have counted.
+        let Some(deadline) = self.clocks.missed.get(&(turned.key.clone(), step)).copied() else { return };
+        let lost = model.lost_answers(&turned.key.order_id, &turned.saga.awaited(step), deadline);
         let Some(uid) = lost.first() else { return };
         let message = &model.messages[*uid];
-        // Lost before its deadline only: what came too late would not have counted.
         let what = format!(
             "{} acts on a missing {} that was published and lost (message {uid}, lost {} ms before)",
             turned.key,
