@@ -50,7 +50,7 @@ impl Worker for Deadlines {
             let limit = ORDERS_MAX + self.unfired.min(UNFIRED_MAX);
             let mut watermarks = known.by_saga.clone();
             if is_planted(Bug::NoWatermark) {
-                watermarks.values_mut().for_each(|watermark| *watermark = known.now);
+                watermarks = watermarks.into_keys().map(|saga| (saga, known.now)).collect();
             }
             let due = self.escrow.store.due_orders(watermarks.clone(), limit).await?;
             let found = due.len();

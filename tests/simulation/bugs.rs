@@ -49,14 +49,15 @@ const BUGS: &[(Bug, &[Promise])] = &[
 
 /// How one mistake was found.
 fn found(bug: Bug, promises: &[Promise]) -> Result<String, String> {
-    for seed in 0..SEEDS_MAX {
+    let seeds = std::env::var("ESCROW_BUG_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS_MAX);
+    for seed in 0..seeds {
         let outcome = one(seed, Some(bug), false);
         let Some(first) = outcome.complaints.first() else { continue };
         let told = format!("{bug:?}: seed {seed}, {:?}: {}", first.promise, first.what);
         let meant = outcome.complaints.iter().any(|complaint| promises.contains(&complaint.promise));
         return if meant { Ok(told) } else { Err(format!("{told} (another promise than meant)")) };
     }
-    Err(format!("{bug:?}: not found in {SEEDS_MAX} seeds"))
+    Err(format!("{bug:?}: not found in {seeds} seeds"))
 }
 
 #[test]

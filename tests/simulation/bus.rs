@@ -36,11 +36,13 @@ pub struct Exchange {
 /// One consumer of the tap, oldest first in the list.
 pub struct Consumer {
     pub id: u64,
-    pub replica: usize,
     pub held: BTreeMap<u64, Queued>,
     /// Acknowledged, and not processed by the broker yet: lost with the connection.
     pub acks: Vec<u64>,
 }
+
+/// What a batch is made of, each with its number.
+pub type Taken = (Vec<(u64, Queued)>, Vec<(u64, Gap)>);
 
 pub struct Broker {
     pub up: bool,
@@ -58,6 +60,8 @@ pub struct Broker {
     pub busy: BTreeSet<String>,
     /// Looks at exchanges are refused.
     pub forbids: bool,
+    /// Looks get no answer before.
+    pub looks_fail_until: Moment,
     last: u64,
 }
 
@@ -78,6 +82,7 @@ impl Broker {
             deaf: BTreeSet::new(),
             busy: BTreeSet::new(),
             forbids: false,
+            looks_fail_until: Moment(0),
             last: 0,
         }
     }
@@ -152,7 +157,7 @@ impl Broker {
     }
 
     /// The batch of a consumer whose turn it is.
-    pub fn take(&mut self, id: u64, cap: usize) -> Option<(Vec<(u64, Queued)>, Vec<(u64, Gap)>)> {
+    pub fn take(&mut self, id: u64, cap: usize) -> Option<Taken> {
         if self.consumers.first()?.id != id {
             return None;
         }
@@ -196,11 +201,5 @@ fn drop_one(model: &mut Model, now: Moment, queued: &Queued) {
 
 /// A delivery as a service makes it.
 pub fn delivery(exchange: &str, routing_key: &str, envelope: escrow::bus::Envelope, body: Vec<u8>) -> Delivery {
-    Delivery {
-        exchange: exchange.to_owned(),
-        routing_key: routing_key.to_owned(),
-        envelope,
-        body,
-        redelivered: false,
-    }
+    Delivery { exchange: exchange.to_owned(), routing_key: routing_key.to_owned(), envelope, body, redelivered: false }
 }

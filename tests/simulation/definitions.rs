@@ -20,15 +20,9 @@ pub struct Flow {
     pub text: String,
     /// Messages carry no id (rule 2).
     pub idless: bool,
-    /// It watches the events of the first: services know nothing of it.
-    pub shadow: bool,
 }
 
 impl Flow {
-    pub fn name(&self) -> &str {
-        &self.saga.name
-    }
-
     /// Where the events of a step are published.
     pub fn exchange(&self, step: usize) -> &'static str {
         if self.saga.name == LINE { EXCHANGES[0] } else { EXCHANGES[usize::from(step % 3 == 2)] }
@@ -94,11 +88,11 @@ fn flow(name: &str, shape: &Shape, chance: &mut Chance, shadow: bool) -> Flow {
     let _ = writeln!(text, "cancelled_by: Cancelled\nwithin: {}m", chance.between(3, 8));
     let brake = match chance.below(4) {
         0 => "none".to_owned(),
-        1 | 2 => format!("{{ orders: {}, per: {}s }}", chance.between(1, 3), chance.between(60, 240)),
+        1 | 2 => format!("{{ orders: {}, per: {}s }}", chance.between(1, 2), chance.between(60, 240)),
         _ => "{ orders: 50, per: 1m }".to_owned(),
     };
     let _ = writeln!(text, "brake: {brake}");
-    made(text, shape.idless, shadow)
+    made(text, shape.idless)
 }
 
 fn write_step(text: &mut String, saga: &str, shape: &Shape, step: usize, chance: &mut Chance) {
@@ -117,12 +111,17 @@ fn write_step(text: &mut String, saga: &str, shape: &Shape, step: usize, chance:
         let _ = writeln!(text, "    after: [{}]", after.join(", "));
     }
     if shape.count[step] {
-        let _ = write!(text, "    count: \"{{{{ has(steps.placed) ? size(steps.placed.event.parts) : 1 }}}}\"\n    by: /part\n");
+        let _ = write!(
+            text,
+            "    count: \"{{{{ has(steps.placed) ? size(steps.placed.event.parts) : 1 }}}}\"\n    by: /part\n"
+        );
     }
     let _ = writeln!(text, "    failed: {name}Failed");
-    let _ = writeln!(text, "    on_failure: {}", chance.pick(&["compensate", "compensate", "compensate", "alert", "wait"]));
+    let _ =
+        writeln!(text, "    on_failure: {}", chance.pick(&["compensate", "compensate", "compensate", "alert", "wait"]));
     let _ = writeln!(text, "    within: {}s", chance.between(8, 40));
-    let _ = writeln!(text, "    on_timeout: {}", chance.pick(&["compensate", "compensate", "compensate", "alert", "skip"]));
+    let _ =
+        writeln!(text, "    on_timeout: {}", chance.pick(&["compensate", "compensate", "compensate", "alert", "skip"]));
     if chance.percent(20) {
         text.push_str("    late: ignore\n");
     }
@@ -134,7 +133,8 @@ fn write_step(text: &mut String, saga: &str, shape: &Shape, step: usize, chance:
         };
         let message = if after.len() > 1 { format!(", message: {}", after[0]) } else { String::new() };
         let (times, every, backoff) = (chance.between(1, 3), chance.between(3, 12), chance.between(1, 2));
-        let _ = writeln!(text, "    retry: {{ times: {times}, every: {every}s, backoff: {backoff}, to: {to}{message} }}");
+        let _ =
+            writeln!(text, "    retry: {{ times: {times}, every: {every}s, backoff: {backoff}, to: {to}{message} }}");
     }
     if chance.percent(75) {
         write_compensation(text, saga, &name, chance);
@@ -157,9 +157,14 @@ fn write_compensation(text: &mut String, saga: &str, name: &str, chance: &mut Ch
         }
     }
     if !publishes || chance.percent(70) {
-        let _ = write!(text, "      done: {name}Undone\n      failed: {name}UndoFailed\n      within: {}s\n", chance.between(8, 30));
+        let _ = write!(
+            text,
+            "      done: {name}Undone\n      failed: {name}UndoFailed\n      within: {}s\n",
+            chance.between(8, 30)
+        );
         if publishes && chance.percent(50) {
-            let _ = writeln!(text, "      retry: {{ times: {}, every: {}s }}", chance.between(1, 3), chance.between(3, 8));
+            let _ =
+                writeln!(text, "      retry: {{ times: {}, every: {}s }}", chance.between(1, 3), chance.between(3, 8));
         }
     }
 }
@@ -170,12 +175,12 @@ fn line(chance: &mut Chance) -> Flow {
     let text = format!(
         "saga: {LINE}\nversion: 1\nwatch: [{{ exchange: shop }}]\nread: {{ event: /type, order_id: arrival }}\nsteps:\n  opened: {{ done: LineOpened }}\n  served: {{ after: opened, done: LineServed, within: {within}s, on_timeout: compensate, compensation: {{ publish: {{ event: LineUndo, exchange: undo, routing_key: line.served, body: {{ type: LineUndo }} }} }} }}\nwithin: 4m\n"
     );
-    made(text, false, false)
+    made(text, false)
 }
 
-fn made(text: String, idless: bool, shadow: bool) -> Flow {
+fn made(text: String, idless: bool) -> Flow {
     match parse("saga.yaml", &text) {
-        Ok(parsed) => Flow { saga: Arc::new(parsed.saga), text, idless, shadow },
+        Ok(parsed) => Flow { saga: Arc::new(parsed.saga), text, idless },
         Err(findings) => panic!("{text}\n{findings:#?}"),
     }
 }

@@ -88,7 +88,8 @@ impl Model {
     /// the bus. Nobody can know that an order was there of which nothing had come yet.
     pub fn lost_answers(&self, order: &str, events: &[String], moment: Moment) -> Vec<Uid> {
         let mine = || self.of_order.get(order).into_iter().flatten().copied();
-        let began = mine().filter(|uid| !self.messages[*uid].is_lost()).filter_map(|uid| self.messages[uid].enqueued_at).min();
+        let began =
+            mine().filter(|uid| !self.messages[*uid].is_lost()).filter_map(|uid| self.messages[uid].enqueued_at).min();
         mine()
             .filter(|&uid| {
                 let message = &self.messages[uid];

@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use escrow::saga::time::Moment;
+
 thread_local! {
     /// Calls that are with the database now.
     static WITH_DATABASE: Cell<u32> = const { Cell::new(0) };
@@ -33,10 +35,8 @@ pub async fn point(name: &'static str) {
     PASSED.set(PASSED.get() + 1);
     LAST.set(name);
     let mut stopped = false;
-    std::future::poll_fn(move |_| {
-        if std::mem::replace(&mut stopped, true) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
+    std::future::poll_fn(move |_| if std::mem::replace(&mut stopped, true) { Poll::Ready(()) } else { Poll::Pending })
+        .await;
 }
 
 /// A call of the database, which its own thread answers.
@@ -79,6 +79,8 @@ pub struct Actor {
     pub name: &'static str,
     pub replica: usize,
     future: Pin<Box<dyn Future<Output = ()>>>,
+    /// It is not given a move before: a call that hangs, a thread that is not scheduled.
+    pub stalled_until: Moment,
     /// It waits for something that will wake it.
     waits: bool,
     bell: Arc<Bell>,
@@ -112,12 +114,12 @@ pub enum Moved {
 
 impl Actor {
     pub fn new(name: &'static str, replica: usize, future: impl Future<Output = ()> + 'static) -> Self {
-        Self { name, replica, future: Box::pin(future), waits: false, bell: Arc::default() }
+        Self { name, replica, future: Box::pin(future), stalled_until: Moment(0), waits: false, bell: Arc::default() }
     }
 
     /// Whether a move of it may come to something.
-    pub fn may_move(&self) -> bool {
-        !self.waits || self.bell.rang.load(Ordering::Acquire)
+    pub fn may_move(&self, now: Moment) -> bool {
+        self.stalled_until <= now && (!self.waits || self.bell.rang.load(Ordering::Acquire))
     }
 
     /// What it waits for may be there, and would not have woken it.

@@ -14,7 +14,7 @@ use escrow::worker::doubts::Doubts;
 use escrow::worker::ingest::Ingest;
 use escrow::worker::looks::{self, Looks};
 use escrow::worker::relay::Relay;
-use escrow::worker::watermark::{Accepting, Pulse, Watermarks};
+use escrow::worker::watermark::{Pulse, Watermarks};
 use escrow::worker::{Escrow, Ran, Worker, backoff};
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +30,6 @@ const BODY_KEEP_BYTES: usize = 1 << 20;
 pub struct Replica {
     pub actors: Vec<Actor>,
     pub commands: Commands,
-    pub escrow: Arc<Escrow>,
     /// It is not given a move before: a machine that stands still for a while.
     pub paused_until: Moment,
 }
@@ -46,7 +45,7 @@ impl Replica {
         };
         let escrow = Arc::new(Escrow::new(Arc::clone(&store), Arc::new(catalog), Arc::new(Metrics::new())));
         let watermarks = Arc::new(Watermarks::new(Some(TAP.to_owned())));
-        let tap: Arc<dyn Tap> = Arc::new(SimTap { world: Arc::clone(world), replica });
+        let tap: Arc<dyn Tap> = Arc::new(SimTap { world: Arc::clone(world) });
         let sink: Arc<dyn Sink> = Arc::new(SimSink { world: Arc::clone(world) });
         looks::hold_unbound(&escrow, TAP).await.expect("the bindings can be read");
         watermarks.load_over_http(&escrow).await.expect("the rows of taps can be read");
@@ -57,16 +56,15 @@ impl Replica {
             vec![Actor::new("ingest", replica, ingest.follow_tap(Arc::clone(&tap), CancellationToken::new()))];
         let workers: Vec<Box<dyn Worker>> = vec![
             Box::new(Pulse::new(shared(), Some(Arc::clone(&tap)))),
-            Box::new(Deadlines::new(shared(), Arc::clone(&watermarks))),
+            Box::new(Deadlines::new(shared(), watermarks)),
             Box::new(Relay::new(shared(), Some(sink))),
             Box::new(Looks::new(shared(), tap)),
             Box::new(Doubts::new(shared())),
             Box::new(Definitions::new(shared())),
-            Box::new(Accepting::new(shared(), watermarks)),
         ];
         actors.extend(workers.into_iter().map(|worker| Actor::new(worker.name(), replica, run(worker))));
         let commands = Commands::new(shared(), BODY_KEEP_BYTES);
-        Self { actors, commands, escrow, paused_until: Moment(0) }
+        Self { actors, commands, paused_until: Moment(0) }
     }
 
     pub async fn start_undisturbed(world: &Shared, inner: &Arc<dyn Store>, replica: usize, life: u32) -> Self {

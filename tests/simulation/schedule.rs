@@ -66,14 +66,7 @@ pub async fn run(seed: u64, keeps_lines: bool) -> Outcome {
     for replica in 0..count {
         replicas.push(Some(Replica::start_undisturbed(&world, &inner, replica, 0).await));
     }
-    let mut run = Run {
-        world,
-        inner,
-        lives: vec![0; replicas.len()],
-        replicas,
-        asks: Vec::new(),
-        moves: 0,
-    };
+    let mut run = Run { world, inner, lives: vec![0; replicas.len()], replicas, asks: Vec::new(), moves: 0 };
     run.chaos().await;
     run.calm().await;
     run.outcome(seed).await
@@ -108,7 +101,7 @@ impl Run {
     async fn chaos(&mut self) {
         let length = {
             let mut world = self.world();
-            let length = world.chance.between(60, 200) * 1000;
+            let length = world.chance.between(40, 130) * 1000;
             services::open_shop(&mut world, length);
             plan_faults(&mut world, length, self.replicas.len());
             Span::from_millis(length)
@@ -124,6 +117,7 @@ impl Run {
         for replica in 0..self.replicas.len() {
             if let Some(replica) = &mut self.replicas[replica] {
                 replica.paused_until = Moment(0);
+                replica.actors.iter_mut().for_each(|actor| actor.stalled_until = Moment(0));
             }
             self.restart(replica).await;
         }
@@ -208,10 +202,10 @@ impl Run {
         let running = self.replicas.iter().enumerate().filter_map(|(place, it)| Some((place, it.as_ref()?)));
         let running = running.filter(|(_, replica)| replica.paused_until <= now);
         let loops = running.flat_map(|(place, replica)| {
-            let actors = replica.actors.iter().enumerate().filter(|(_, actor)| actor.may_move());
+            let actors = replica.actors.iter().enumerate().filter(|(_, actor)| actor.may_move(now));
             actors.map(move |(at, _)| (place, at))
         });
-        let asks = self.asks.iter().enumerate().filter(|(_, ask)| ask.may_move()).map(|(at, _)| (usize::MAX, at));
+        let asks = self.asks.iter().enumerate().filter(|(_, ask)| ask.may_move(now)).map(|(at, _)| (usize::MAX, at));
         loops.chain(asks).collect()
     }
 
@@ -278,6 +272,18 @@ impl Run {
                     replica.paused_until = until;
                 }
             }
+            Fault::Stall(replica) => {
+                let (until, at) = {
+                    let mut world = self.world();
+                    world.count("fault: one loop stalled");
+                    let millis = world.chance.between(500, 40_000);
+                    (world.now() + Span::from_millis(millis), world.chance.below(8))
+                };
+                let actors = self.replicas[replica].as_mut().map(|replica| &mut replica.actors);
+                if let Some(actor) = actors.and_then(|actors| actors.get_mut(at)) {
+                    actor.stalled_until = until;
+                }
+            }
             other => crate::weather::fault(&mut self.world(), other),
         }
     }
@@ -303,7 +309,8 @@ impl Run {
         };
         let Some(commands) = self.replicas[replica].as_ref().map(|it| it.commands.clone()) else { return };
         if kind < 2 {
-            let rows = undisturbed(self.inner.quarantine(QuarantineFilter::default(), Page { limit: 20, cursor: None }));
+            let rows =
+                undisturbed(self.inner.quarantine(QuarantineFilter::default(), Page { limit: 20, cursor: None }));
             let Some(row) = rows.await.ok().and_then(|rows| rows.items.into_iter().next()) else { return };
             let (who, why) = ("ann".to_owned(), "looked at it".to_owned());
             self.asks.push(Actor::new("drop", replica, async move {
@@ -350,8 +357,13 @@ fn ask(world: &mut World) -> Option<Ask> {
     if keys.is_empty() {
         return None;
     }
-    let stuck: Vec<OrderKey> =
-        world.judge.orders.values().filter(|order| !order.life.needs.is_empty()).map(|order| order.key.clone()).collect();
+    let stuck: Vec<OrderKey> = world
+        .judge
+        .orders
+        .values()
+        .filter(|order| !order.life.needs.is_empty())
+        .map(|order| order.key.clone())
+        .collect();
     let from = if stuck.is_empty() || world.chance.percent(30) { &keys } else { &stuck };
     let key = from[world.chance.below(from.len())].clone();
     let by = Span::from_secs(world.chance.between(1, 60));
@@ -378,17 +390,18 @@ fn plan_faults(world: &mut World, length_ms: i64, replicas: usize) {
     if world.trouble == 0 {
         return;
     }
-    let faults = world.chance.between(0, 9);
+    let faults = world.chance.between(0, 12);
     for _ in 0..faults {
         let replica = world.chance.below(replicas);
-        let fault = match world.chance.below(16) {
+        let fault = match world.chance.below(21) {
+            16..19 => Fault::Stall(replica),
             0..4 => Fault::Crash(replica),
             4..6 => Fault::Pause(replica),
             6..8 => Fault::DatabaseAway,
             8 => Fault::BusAway,
             9 => Fault::ConsumersCancelled,
             10 => Fault::TapDeleted,
-            11 | 12 => Fault::ExchangeGone,
+            11 | 12 | 19 | 20 => Fault::ExchangeGone,
             13 => Fault::LooksForbidden,
             14 => Fault::Deaf,
             _ => Fault::QueueBusy,

@@ -124,6 +124,10 @@ fn start(world: &mut World, order: usize, step: usize) {
         Some(Within::Computed(_)) | None => 10_000,
     };
     let answer = |answer| Act::Answer { order, step, answer };
+    if world.dead.is_some_and(|(dead, until)| dead == step && world.now() < until) {
+        // It was dead when it should have heard, and never will.
+        return;
+    }
     match world.chance.below(100) {
         0..58 => world.after_ms(50, 5_000, answer(Answer::Done)),
         58..68 => world.after_ms(within * 8 / 10, within * 12 / 10, answer(Answer::Done)),
@@ -133,9 +137,10 @@ fn start(world: &mut World, order: usize, step: usize) {
             world.after_ms(50, within * 2, answer(Answer::Done));
         }
         78..85 => world.after_ms(50, within, answer(Answer::Failed)),
-        85..89 => {
-            world.after_ms(50, within, answer(Answer::Failed));
-            world.after_ms(50, within, answer(Answer::Done));
+        85..91 => {
+            let at = world.chance.between(50, within);
+            world.after_ms(at, at + 300, answer(Answer::Failed));
+            world.after_ms(at, at + 300, answer(Answer::Done));
         }
         _ => {}
     }

@@ -48,9 +48,9 @@ impl SimStore {
         false
     }
 
-    fn loses_answer(&self) -> bool {
+    fn loses_answer(&self, weight: usize) -> bool {
         let mut world = lock(&self.world);
-        let lost = is_disturbed() && world.chaos(1);
+        let lost = is_disturbed() && world.chaos(weight);
         if lost {
             *world.counts.entry("fault: answer of the database lost").or_default() += 1;
         }
@@ -65,7 +65,7 @@ impl SimStore {
             }
             let answer = real(call).await;
             point("store.answer").await;
-            if self.loses_answer() { Err(away()) } else { answer }
+            if self.loses_answer(1) { Err(away()) } else { answer }
         })
     }
 
@@ -127,7 +127,7 @@ impl Store for SimStore {
                 self.committed(committed, seen.lock().unwrap_or_else(PoisonError::into_inner).take(), from_tap);
             }
             point("store.applied").await;
-            if self.loses_answer() { Err(away()) } else { answer }
+            if self.loses_answer(4) { Err(away()) } else { answer }
         })
     }
 
@@ -197,18 +197,23 @@ impl SimStore {
         let world = &mut *world;
         let changes = &committed.changes;
         for saved in &changes.orders {
-            let kinds: Vec<_> = saved.entries.iter().map(|it| (it.entry.kind.word(), it.entry.body.name.as_deref())).collect();
+            let kinds: Vec<_> =
+                saved.entries.iter().map(|it| (it.entry.kind.word(), it.entry.body.name.as_deref())).collect();
             let status = saved.order.life.status.word();
             world.trace.note(format_args!("r{} {} {status} {kinds:?}", self.replica, saved.order.key));
         }
         if from_tap {
-            world.trace.note(format_args!("{:?} {:?}", changes.tally, changes.tap.as_ref().and_then(|tap| tap.watermark)));
+            world.trace.note(format_args!(
+                "{:?} {:?}",
+                changes.tally,
+                changes.tap.as_ref().and_then(|tap| tap.watermark)
+            ));
         }
         for quarantined in &changes.quarantined {
             world.trace.note(format_args!("quarantined {:?} {}", quarantined.reason, quarantined.detail));
         }
         let (replica, life, at) = (self.replica, self.life, committed.now);
-        let commit = Commit { replica, life, at, loaded: &loaded, changes, from_tap };
+        let commit = Commit { replica, life, at, loaded: &loaded, changes };
         world.judge.committed(&mut world.model, &commit);
     }
 }

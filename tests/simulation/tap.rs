@@ -2,8 +2,8 @@
 
 use std::task::Poll;
 
-use escrow::bus::{Batch, BusError, Item, Look, Receipt, Source, Tap, TapHealth, Wanted};
 use escrow::bus::GapKind;
+use escrow::bus::{Batch, BusError, Item, Look, Receipt, Source, Tap, TapHealth, Wanted};
 use escrow::saga::time::Moment;
 use futures_util::future::BoxFuture;
 
@@ -16,7 +16,6 @@ pub const TAP: &str = "escrow.tap.sim";
 
 pub struct SimTap {
     pub world: Shared,
-    pub replica: usize,
 }
 
 pub fn gone(why: &str) -> BusError {
@@ -39,7 +38,7 @@ impl SimTap {
         }
         let id = broker.number();
         let held = std::collections::BTreeMap::new();
-        broker.consumers.push(crate::bus::Consumer { id, replica: self.replica, held, acks: Vec::new() });
+        broker.consumers.push(crate::bus::Consumer { id, held, acks: Vec::new() });
         Ok(Box::new(SimSource { world: std::sync::Arc::clone(&self.world), id }))
     }
 }
@@ -81,7 +80,7 @@ impl Tap for SimTap {
             let looks = {
                 let mut world = lock(&self.world);
                 let world = &mut *world;
-                if !world.broker.up || world.chaos(3) {
+                if !world.broker.up || world.broker.looks_fail_until > world.now() || world.chaos(3) {
                     return Err(gone("the bus is away"));
                 }
                 let (forbids, tap_exists) = (world.broker.forbids, world.broker.tap_exists);
@@ -141,7 +140,7 @@ impl SimSource {
     fn take(&mut self) -> Poll<Result<Batch, BusError>> {
         let mut world = lock(&self.world);
         let world = &mut *world;
-        let cap = if world.chance.percent(70) { 6 } else { 40 };
+        let cap = if world.chance.percent(60) { 5 } else { 60 };
         let cap = world.chance.below(cap) + 1;
         if world.broker.consumer(self.id).is_none() {
             return Poll::Ready(Err(gone("the consumer was cancelled")));
@@ -194,6 +193,10 @@ impl Receipt for SimReceipt {
             let result = {
                 let mut world = lock(&self.world);
                 let world = &mut *world;
+                if world.chaos(15) {
+                    world.count("fault: acknowledgement lost with its connection");
+                    world.broker.close(self.id);
+                }
                 // Without waiting for the broker an acknowledgement may be on its way for long, and be lost there.
                 let at_once = settle || !world.chaos(20);
                 match world.broker.ack(self.id, &self.numbers, &self.gaps, at_once) {

@@ -38,6 +38,11 @@ pub fn fault(world: &mut World, fault: Fault) {
             let known = world.broker.exchanges.get(EXCHANGES[1]).is_some_and(|it| it.present || it.absence_known);
             if known {
                 set_exchange(world, true);
+                if world.chance.percent(70) && !world.calm {
+                    world.count("fault: looks unanswered");
+                    let millis = world.chance.between(1_000, 20_000);
+                    world.broker.looks_fail_until = world.now() + Span::from_millis(millis);
+                }
             } else {
                 world.after_ms(1_000, 5_000, Act::Fault(Fault::ExchangeBack));
             }
@@ -50,8 +55,11 @@ pub fn fault(world: &mut World, fault: Fault) {
         Fault::LooksAllowed => world.broker.forbids = false,
         Fault::Deaf => {
             world.count("fault: nobody listens");
-            let step = world.chance.below(5);
-            world.broker.deaf.insert(step_name(step));
+            for step in 0..6 {
+                if world.chance.percent(50) {
+                    world.broker.deaf.insert(step_name(step));
+                }
+            }
             world.after_ms(5_000, 60_000, Act::Fault(Fault::Hearing));
         }
         Fault::Hearing => world.broker.deaf.clear(),
@@ -61,7 +69,7 @@ pub fn fault(world: &mut World, fault: Fault) {
             world.after_ms(5_000, 60_000, Act::Fault(Fault::QueueFree));
         }
         Fault::QueueFree => world.broker.busy.clear(),
-        Fault::Crash(_) | Fault::Restart(_) | Fault::Pause(_) => {}
+        Fault::Crash(_) | Fault::Restart(_) | Fault::Pause(_) | Fault::Stall(_) => {}
     }
 }
 
@@ -77,6 +85,7 @@ pub fn heal(world: &mut World) {
     world.away_until = Moment(0);
     world.broker.up = true;
     world.broker.forbids = false;
+    world.broker.looks_fail_until = Moment(0);
     world.broker.deaf.clear();
     world.broker.busy.clear();
     for id in world.broker.consumers.iter().map(|consumer| consumer.id).collect::<Vec<_>>() {

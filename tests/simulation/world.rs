@@ -49,6 +49,7 @@ pub enum Fault {
     Crash(usize),
     Restart(usize),
     Pause(usize),
+    Stall(usize),
 }
 
 pub struct World {
@@ -64,6 +65,8 @@ pub struct World {
     pub away_until: Moment,
     /// The database refuses everything about this order.
     pub poison: Option<String>,
+    /// This step's service hears nothing before.
+    pub dead: Option<(usize, Moment)>,
     /// Nothing goes wrong any more.
     pub calm: bool,
     /// Thousandths of all calls that go wrong, for each unit of likelihood.
@@ -80,10 +83,12 @@ impl World {
     pub fn new(seed: u64, keeps_lines: bool) -> Self {
         let mut chance = Chance::of(seed);
         let flows = flows(&mut chance);
-        let bound = if chance.percent(25) { chance.below(10) + 4 } else { 10_000 };
+        let bound = if chance.percent(35) { chance.below(12) + 3 } else { 10_000 };
         let stock = chance.percent(85);
         let trouble = chance.pick(&[0, 2, 5, 10]);
         let poison = chance.percent(8).then(|| format!("o{}", chance.below(6)));
+        let until = START + Span::from_secs(chance.between(20, 120));
+        let dead = chance.percent(40).then(|| (chance.below(4) + 1, until));
         let mut world = Self {
             clock: Arc::new(Manual::at(START)),
             trace: Trace::new(keeps_lines),
@@ -95,12 +100,16 @@ impl World {
             counts: BTreeMap::new(),
             away_until: START,
             poison,
+            dead,
             calm: false,
             trouble,
             acts: BTreeMap::new(),
             numbered: 0,
             chance,
         };
+        if world.chance.percent(25) {
+            world.after_ms(0, 30_000, Act::Fault(Fault::Deaf));
+        }
         if !stock {
             let at = world.chance.between(5, 60);
             world.after(Span::from_secs(at), Act::Fault(Fault::ExchangeBack));

@@ -129,7 +129,9 @@ impl Deciding<'_> {
     }
 
     fn was_in_last_batch(&mut self, delivered: &Delivered) -> bool {
-        delivered.redelivered && !is_planted(Bug::LastBatchForgotten) && take_from(&mut self.last_batch, delivered.content_hash)
+        delivered.redelivered
+            && !is_planted(Bug::LastBatchForgotten)
+            && take_from(&mut self.last_batch, delivered.content_hash)
     }
 
     fn arrival(&mut self, arrival: &Arrival, message: &RawMessage) {

@@ -185,7 +185,8 @@ impl Machine<'_> {
         let key = &self.order.key;
         let name = &self.saga.steps[step].name;
         let undo = &self.order.steps[step].undo;
-        let round = if is_planted(Bug::CompensationRenamed) { undo.round + undo.attempts } else { undo.round }.to_string();
+        let round =
+            if is_planted(Bug::CompensationRenamed) { undo.round + undo.attempts } else { undo.round }.to_string();
         let id = derived_id(&[&key.saga, &key.order_id, name, "compensation", &round]).to_string();
         let content = self.compensation_content(step, publish, &id)?;
         Ok(self.send(id, content))

@@ -23,8 +23,7 @@ enum DueItem {
 impl Machine<'_> {
     pub(super) fn due(&mut self, watermark: Moment) -> ResultOf {
         let mut unchecked = is_planted(Bug::DueUnchecked);
-        while let Some((_, item)) =
-            self.earliest().filter(|(at, _)| *at <= watermark || std::mem::take(&mut unchecked))
+        while let Some((_, item)) = self.earliest().filter(|(at, _)| *at <= watermark || std::mem::take(&mut unchecked))
         {
             unchecked = false;
             match item {

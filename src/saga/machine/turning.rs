@@ -131,8 +131,7 @@ impl Machine<'_> {
             turn.vouched = vouched;
         }
         // What a person releases passes by the brake, and is not counted by it.
-        self.turned_by_timeout |=
-            matches!(cause, Cause::TimedOut(_)) && !vouched && !is_planted(Bug::BrakeNotCounted);
+        self.turned_by_timeout |= matches!(cause, Cause::TimedOut(_)) && !vouched && !is_planted(Bug::BrakeNotCounted);
         self.order.life.needs.retain(|need| need.reason == StuckReason::OrderOverdue);
         self.take_back_retries();
         for step in &mut self.order.steps {

@@ -11,6 +11,9 @@ use super::{Judge, Promise, Turned};
 use crate::definitions::LINE;
 use crate::model::Model;
 
+/// Something was asked of a service, and the broker has not given its word.
+const UNSENT: Moment = Moment(i64::MAX);
+
 /// When each step is due, worked out from the trail and the definition.
 #[derive(Default)]
 pub struct Clocks {
@@ -102,17 +105,20 @@ impl Judge {
         let definition = &turned.saga.steps[step];
         let waiting = after.status == StepStatus::Waiting;
         let undoing = after.status == StepStatus::Compensating;
-        let confirmed = before.awaiting.is_some() && after.awaiting.is_none();
+        let known = self.clocks.due.get(&(turned.key.clone(), step)).copied().flatten();
+        let asks = after.awaiting.is_some() && after.awaiting != before.awaiting;
+        let confirmed = matches!(kind, Kind::Confirmation | Kind::Withheld) && known == Some(UNSENT);
         let due = if !(waiting || undoing) || kind == Kind::Command {
             None
-        } else if after.awaiting.is_some() && after.deadline.is_none() {
-            Some(Moment(i64::MAX))
+        } else if asks {
+            // Only the broker's word on it winds the clock again.
+            Some(UNSENT)
         } else if waiting && before.status != StepStatus::Waiting {
             match &definition.within {
                 Some(Within::Fixed(span)) => Some(at + *span),
                 Some(Within::Computed(_)) | None => None,
             }
-        } else if waiting && before.attempts == after.attempts && confirmed && before.deadline.is_none() {
+        } else if waiting && confirmed {
             definition.retry.as_ref().map(|retry| at + retry.cadence.wait_after(after.attempts))
         } else if undoing && confirmed {
             let undo = definition.compensation.as_ref();
@@ -122,7 +128,6 @@ impl Judge {
             })
         } else {
             // What is not moved stays where it was.
-            let known = self.clocks.due.get(&(turned.key.clone(), step)).copied().flatten();
             known.filter(|_| before.deadline == after.deadline)
         };
         self.clocks.due.insert((turned.key.clone(), step), due);

@@ -79,7 +79,8 @@ impl Judge {
         }
         let reasons = self.reasons(turned);
         if !reasons.is_empty() {
-            let what = format!("{} acts by itself (entry {sequence}), and is in doubt: {}", turned.key, reasons.join(", "));
+            let what =
+                format!("{} acts by itself (entry {sequence}), and is in doubt: {}", turned.key, reasons.join(", "));
             self.complain(Promise::Unproven, what);
         }
         if turned.key.saga == LINE {
@@ -160,11 +161,17 @@ impl Judge {
             all.push(at);
             let recent = all.iter().filter(|before| **before + limit.per >= at).count();
             if recent > limit.orders as usize {
-                let what = format!("{recent} orders of {} turned back by timeout within {}; the brake is {}", key.0, limit.per, limit.orders);
+                let what = format!(
+                    "{recent} orders of {} turned back by timeout within {}; the brake is {}",
+                    key.0, limit.per, limit.orders
+                );
                 self.complain(Promise::Brake, what);
             }
             if self.brakes.held.contains_key(&key) {
-                self.complain(Promise::Brake, format!("{} turned back by timeout, and the brake of its saga holds", turned.key));
+                self.complain(
+                    Promise::Brake,
+                    format!("{} turned back by timeout, and the brake of its saga holds", turned.key),
+                );
             }
         }
         let holds = |life: &escrow::saga::order::Life| life.needs.iter().any(|need| need.reason == StuckReason::Held);
@@ -182,8 +189,7 @@ fn concerns(doubt: &NewDoubt, turned: &Turned<'_>) -> bool {
     if let Some(about) = &doubt.order_id {
         return about == order_id;
     }
-    let was_open =
-        turned.created_at <= doubt.to && turned.life_before.ended_at.is_none_or(|ended| ended >= doubt.from);
+    let was_open = turned.created_at <= doubt.to && turned.life_before.ended_at.is_none_or(|ended| ended >= doubt.from);
     was_open && doubt.event.as_ref().is_none_or(|event| awaits(turned.saga, turned.steps, event))
 }
 

@@ -46,7 +46,10 @@ impl Judge {
         for (uid, message) in model.messages.iter().enumerate() {
             for saga in &sagas {
                 if message.alive > 0 && model.is_named(saga, uid) && !model.is_handled(&saga.name, uid) {
-                    let what = format!("message {uid} ({}) of {} has no outcome in {}", message.event, message.order, saga.name);
+                    let what = format!(
+                        "message {uid} ({}) of {} has no outcome in {}",
+                        message.event, message.order, saga.name
+                    );
                     self.complain(Promise::Lost, what);
                 }
             }
@@ -71,7 +74,10 @@ impl Judge {
                 });
                 let applied = u32::try_from(applied.count()).unwrap_or(u32::MAX);
                 if state.undo.dones != applied {
-                    let what = format!("{} {}: {applied} done events were applied, and {} count", order.key, saga.steps[step].name, state.undo.dones);
+                    let what = format!(
+                        "{} {}: {applied} done events were applied, and {} count",
+                        order.key, saga.steps[step].name, state.undo.dones
+                    );
                     self.complain(if applied > state.undo.dones { Promise::Lost } else { Promise::Doubled }, what);
                 }
             }
@@ -88,7 +94,12 @@ impl Judge {
         for (step, state) in order.steps.iter().enumerate() {
             let to_undo = saga.steps[step].compensation.is_some() && !state.undo.ignored;
             if to_undo && state.status == StepStatus::Done && state.undo.dones > state.undo.covered {
-                let what = format!("{} ended as {}, and {} is not undone", order.key, order.life.status.word(), saga.steps[step].name);
+                let what = format!(
+                    "{} ended as {}, and {} is not undone",
+                    order.key,
+                    order.life.status.word(),
+                    saga.steps[step].name
+                );
                 self.complain(Promise::Lost, what);
             }
         }

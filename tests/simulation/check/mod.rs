@@ -62,7 +62,6 @@ pub struct Commit<'a> {
     pub at: Moment,
     pub loaded: &'a Loaded,
     pub changes: &'a Changes,
-    pub from_tap: bool,
 }
 
 /// One entry of one order, with the order before and after.

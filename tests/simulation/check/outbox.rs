@@ -43,10 +43,6 @@ impl Rows {
     pub fn pending(&self) -> impl Iterator<Item = &Row> {
         self.rows.values().filter(|row| row.is_pending)
     }
-
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
 }
 
 impl Judge {
@@ -59,8 +55,14 @@ impl Judge {
             }
         }
         for outgoing in &commit.changes.outbox {
-            let row =
-                Row { outgoing: outgoing.clone(), step: None, is_pending: true, sent: 0, lease: None, words: Vec::new() };
+            let row = Row {
+                outgoing: outgoing.clone(),
+                step: None,
+                is_pending: true,
+                sent: 0,
+                lease: None,
+                words: Vec::new(),
+            };
             if self.rows.rows.insert(outgoing.key, row).is_some() {
                 self.complain(Promise::Outbox, format!("two rows of {} share a key", outgoing.order));
             }
@@ -77,7 +79,12 @@ impl Judge {
         said.sort();
         let withdrawn = commit.changes.withdrawn.contains(turned.key);
         if written != said && !(withdrawn && written.iter().all(|id| said.contains(id))) {
-            let what = format!("entry {sequence} of {} says it published {}, the outbox has {}", turned.key, said.len(), written.len());
+            let what = format!(
+                "entry {sequence} of {} says it published {}, the outbox has {}",
+                turned.key,
+                said.len(),
+                written.len()
+            );
             self.complain(Promise::Outbox, what);
         }
         for (step, (before, after)) in turned.steps_before.iter().zip(turned.steps).enumerate() {
@@ -96,7 +103,10 @@ impl Judge {
             let Some(key) = after.awaiting.filter(|key| before.awaiting != Some(*key)) else { continue };
             let Some(row) = rows().find(|row| row.key == key) else {
                 if !withdrawn {
-                    self.complain(Promise::Outbox, format!("{} {name} waits for a message that is not there", turned.key));
+                    self.complain(
+                        Promise::Outbox,
+                        format!("{} {name} waits for a message that is not there", turned.key),
+                    );
                 }
                 continue;
             };
@@ -106,7 +116,10 @@ impl Judge {
             }
             self.asked(turned, step, &row);
         }
-        if turned.entry.kind == Kind::Retry && !withdrawn && !rows().any(|row| matches!(row.content, Content::Retry { .. })) {
+        if turned.entry.kind == Kind::Retry
+            && !withdrawn
+            && !rows().any(|row| matches!(row.content, Content::Retry { .. }))
+        {
             self.complain(Promise::Outbox, format!("{} says it retried, and nothing goes out", turned.key));
         }
     }
@@ -119,7 +132,10 @@ impl Judge {
                 let by_person = turned.entry.kind == Kind::Command;
                 let times = turned.saga.steps[step].retry.as_ref().map_or(0, |retry| retry.cadence.times);
                 if !by_person && before.attempts >= times {
-                    self.complain(Promise::Doubled, format!("{} {name} is retried more than {times} times", turned.key));
+                    self.complain(
+                        Promise::Doubled,
+                        format!("{} {name} is retried more than {times} times", turned.key),
+                    );
                 }
                 if *attempt != before.attempts + 1 || after.attempts != *attempt {
                     self.complain(Promise::Doubled, format!("{} {name}: attempt {attempt} comes again", turned.key));
@@ -224,7 +240,10 @@ impl Judge {
             let order = row.outgoing.order.clone();
             if !said {
                 let words = row.words.clone();
-                self.complain(Promise::Outbox, format!("a row of {order} is settled as {verdict:?}; the bus said {words:?}"));
+                self.complain(
+                    Promise::Outbox,
+                    format!("a row of {order} is settled as {verdict:?}; the bus said {words:?}"),
+                );
             }
         }
     }

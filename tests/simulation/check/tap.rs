@@ -61,7 +61,10 @@ impl Judge {
         for (uid, saga) in uids.iter().flat_map(|uid| sagas.iter().map(move |saga| (*uid, saga))) {
             if model.is_named(saga, uid) && !model.is_handled(&saga.name, uid) {
                 let event = &model.messages[uid].event;
-                self.complain(Promise::Lost, format!("message {uid} ({event}) was acknowledged, and {} has no trace of it", saga.name));
+                self.complain(
+                    Promise::Lost,
+                    format!("message {uid} ({event}) was acknowledged, and {} has no trace of it", saga.name),
+                );
             }
         }
     }
@@ -83,10 +86,14 @@ impl Judge {
                 if !model.is_named(saga, uid) || model.is_handled(&saga.name, uid) {
                     continue;
                 }
-                let gap_is_known = message.is_lost()
-                    && (self.doubts.covers(enqueued_at) || covers(commit, enqueued_at));
+                let gap_is_known =
+                    message.is_lost() && (self.doubts.covers(enqueued_at) || covers(commit, enqueued_at));
                 if !gap_is_known {
-                    let what = format!("it passed message {uid} ({}), enqueued {} us before", message.event, watermark.0 - enqueued_at.0);
+                    let what = format!(
+                        "it passed message {uid} ({}), enqueued {} us before",
+                        message.event,
+                        watermark.0 - enqueued_at.0
+                    );
                     self.complain(Promise::Watermark, what);
                 }
             }
