@@ -30,6 +30,10 @@ pub fn fault(world: &mut World, fault: Fault) {
             world.broker.delete_tap(&mut world.model, now);
         }
         Fault::ExchangeGone => {
+            // One that comes and goes between two looks is not noticed: no promise is made about it.
+            if !world.broker.is_bound(EXCHANGES[1]) {
+                return;
+            }
             world.count("fault: exchange gone");
             set_exchange(world, false);
             world.after_ms(5_000, 30_000, Act::Fault(Fault::ExchangeBack));

@@ -190,7 +190,7 @@ fn concerns(doubt: &NewDoubt, turned: &Turned<'_>) -> bool {
         return about == order_id;
     }
     let was_open = turned.created_at <= doubt.to && turned.life_before.ended_at.is_none_or(|ended| ended >= doubt.from);
-    was_open && doubt.event.as_ref().is_none_or(|event| awaits(turned.saga, turned.steps, event))
+    was_open && doubt.event.as_ref().is_none_or(|event| awaits(turned.saga, turned.steps_before, event))
 }
 
 fn awaits(saga: &Saga, steps: &[StepState], event: &str) -> bool {
