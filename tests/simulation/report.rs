@@ -82,7 +82,45 @@ pub fn seeds(range: std::ops::Range<u64>) -> Summary {
     summary
 }
 
+/// What must have happened somewhere among so many seeds, or the workload is not what it says.
+const EVERYTHING: [&str; 29] = [
+    "fault: acknowledgement lost with its connection",
+    "fault: answer of the database lost",
+    "fault: bus away for a while",
+    "fault: consumer cancelled",
+    "fault: crash",
+    "fault: database away",
+    "fault: database away for a while",
+    "fault: database refuses",
+    "fault: dropped by the bound",
+    "fault: exchange gone",
+    "fault: looks refused",
+    "fault: looks unanswered",
+    "fault: nobody listens",
+    "fault: one loop stalled",
+    "fault: published twice",
+    "fault: published where nobody is bound",
+    "fault: queue without consumer",
+    "fault: refused",
+    "fault: replica paused",
+    "fault: returned as unroutable",
+    "fault: tap deleted",
+    "fault: withheld",
+    "fault: word of the broker lost",
+    "held back: beginning",
+    "held back: completed",
+    "held back: evidence",
+    "held back: gap",
+    "held back: inferred",
+    "held back: quarantine",
+];
+
 impl Summary {
+    /// What never happened.
+    pub fn never(&self) -> Vec<&'static str> {
+        EVERYTHING.into_iter().filter(|what| !self.counts.contains_key(*what)).collect()
+    }
+
     fn add(&mut self, outcome: Outcome) {
         self.seeds += 1;
         self.simulated.0 += outcome.simulated.0;

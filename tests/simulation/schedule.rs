@@ -166,6 +166,14 @@ impl Run {
             self.advance(1, 400).await;
         }
         self.moves += 1;
+        let is_ingest = self.actor(place).name == "ingest";
+        let waits = {
+            let mut world = self.world();
+            is_ingest && world.slow && !world.calm && world.chance.percent(80)
+        };
+        if waits {
+            return self.advance(5, 500).await;
+        }
         let actor = self.actor(place);
         let (name, replica) = (actor.name, actor.replica);
         match actor.step().await {
@@ -338,6 +346,7 @@ impl Run {
         counts.insert("journal entries".to_owned(), world.judge.entries);
         counts.insert("deadlines fired".to_owned(), world.judge.clocks.fired);
         counts.insert("gaps recorded".to_owned(), world.judge.doubts.gaps() as u64);
+        counts.insert("went on when the last doubt was gone".to_owned(), world.judge.doubts_gone);
         for (reason, count) in &world.judge.held_back {
             counts.insert(format!("held back: {reason}"), *count);
         }

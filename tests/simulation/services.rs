@@ -137,7 +137,7 @@ fn start(world: &mut World, order: usize, step: usize) {
             world.after_ms(50, within * 2, answer(Answer::Done));
         }
         78..85 => world.after_ms(50, within, answer(Answer::Failed)),
-        85..91 => {
+        85..94 => {
             let at = world.chance.between(50, within);
             world.after_ms(at, at + 300, answer(Answer::Failed));
             world.after_ms(at, at + 300, answer(Answer::Done));
@@ -241,9 +241,11 @@ pub fn hear(world: &mut World, key: Uuid) {
 /// How long the services go on taking orders.
 pub fn open_shop(world: &mut World, for_ms: i64) {
     let orders = world.chance.between(4, 14);
+    // All at once: what waits in the tap is behind what else waits there.
+    let within_ms = if world.chance.percent(35) { 5_000 } else { for_ms };
     for _ in 0..orders {
         let line = world.chance.percent(25);
-        world.after_ms(0, for_ms, Act::Place { line });
+        world.after_ms(0, within_ms, Act::Place { line });
     }
     let asks = world.chance.between(0, 10);
     for _ in 0..asks {

@@ -67,6 +67,8 @@ pub struct World {
     pub poison: Option<String>,
     /// This step's service hears nothing before.
     pub dead: Option<(usize, Moment)>,
+    /// The tap is followed slowly, so that a backlog grows while deadlines come due.
+    pub slow: bool,
     /// Nothing goes wrong any more.
     pub calm: bool,
     /// Thousandths of all calls that go wrong, for each unit of likelihood.
@@ -89,6 +91,7 @@ impl World {
         let poison = chance.percent(8).then(|| format!("o{}", chance.below(6)));
         let until = START + Span::from_secs(chance.between(20, 120));
         let dead = chance.percent(40).then(|| (chance.below(4) + 1, until));
+        let slow = chance.percent(30);
         let mut world = Self {
             clock: Arc::new(Manual::at(START)),
             trace: Trace::new(keeps_lines),
@@ -101,6 +104,7 @@ impl World {
             away_until: START,
             poison,
             dead,
+            slow,
             calm: false,
             trouble,
             acts: BTreeMap::new(),

@@ -57,7 +57,10 @@ impl Judge {
         let name = &turned.saga.steps[step].name;
         let due = self.clocks.due.get(&(turned.key.clone(), step)).copied().flatten();
         if let Some(due) = due.filter(|due| *due > turned.entry.at) {
-            let what = format!("{} {name} fired {} ms early", turned.key, (due.0 - turned.entry.at.0) / 1000);
+            let early = (due.0 - turned.entry.at.0) / 1000;
+            let when =
+                if due == UNSENT { "before the bus gave its word".to_owned() } else { format!("{early} ms early") };
+            let what = format!("{} {name} fired {when}", turned.key);
             self.complain(Promise::Early, what);
         }
         let Some(deadline) = before.deadline else {

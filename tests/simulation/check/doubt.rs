@@ -59,6 +59,14 @@ impl Judge {
         for reason in &turned.entry.body.unproven {
             *self.held_back.entry(format!("{reason:?}").to_lowercase()).or_default() += 1;
         }
+        if turned.entry.body.name.as_deref() == Some("doubt_gone") {
+            self.doubts_gone += 1;
+            let reasons = self.reasons(turned);
+            if !reasons.is_empty() {
+                let what = format!("{} goes on, and is still in doubt: {}", turned.key, reasons.join(", "));
+                self.complain(Promise::Unproven, what);
+            }
+        }
         let sequence = turned.entry.sequence;
         let asks: Vec<_> = commit
             .changes

@@ -89,6 +89,8 @@ pub struct Judge {
     pub entries: u64,
     /// How often each reason to be unproven held an order back.
     pub held_back: BTreeMap<String, u64>,
+    /// How often an order went on because its last doubt was gone.
+    pub doubts_gone: u64,
 }
 
 impl Judge {
@@ -104,6 +106,7 @@ impl Judge {
             watermark: None,
             entries: 0,
             held_back: BTreeMap::new(),
+            doubts_gone: 0,
         }
     }
 
