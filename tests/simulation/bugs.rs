@@ -47,6 +47,12 @@ const BUGS: &[(Bug, &[Promise])] = &[
     (Bug::BrakeNotLatched, &[Promise::Brake]),
 ];
 
+/// The mistake to be made while a seed is replayed, by the name in `ESCROW_BUG`.
+pub fn asked_for() -> Option<Bug> {
+    let name = std::env::var("ESCROW_BUG").ok()?;
+    BUGS.iter().map(|(bug, _)| *bug).find(|bug| format!("{bug:?}") == name)
+}
+
 /// How one mistake was found.
 fn found(bug: Bug, promises: &[Promise]) -> Result<String, String> {
     let seeds = std::env::var("ESCROW_BUG_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS_MAX);

@@ -62,7 +62,7 @@ fn a_seed_gives_the_same_trace_twice() {
 #[test]
 fn replay() {
     let seed = std::env::var("ESCROW_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
-    let outcome = one(seed, None, true);
+    let outcome = one(seed, bugs::asked_for(), true);
     if std::env::var_os("ESCROW_SEED").is_some() {
         println!("{}", outcome.lines.join("\n"));
     }

@@ -128,6 +128,12 @@ fn start(world: &mut World, order: usize, step: usize) {
         // It was dead when it should have heard, and never will.
         return;
     }
+    if world.slow && world.chance.percent(25) {
+        // It fails, and thinks again at once: both are on their way when the first is decided about (rule 7).
+        let at = world.chance.between(50, within);
+        world.after_ms(at, at + 100, answer(Answer::Failed));
+        return world.after_ms(at, at + 2_500, answer(Answer::Done));
+    }
     match world.chance.below(100) {
         0..58 => world.after_ms(50, 5_000, answer(Answer::Done)),
         58..68 => world.after_ms(within * 8 / 10, within * 12 / 10, answer(Answer::Done)),

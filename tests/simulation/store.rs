@@ -123,11 +123,17 @@ impl Store for SimStore {
                 decide(loaded)
             });
             let answer = real(self.inner.apply(lookup, watched)).await;
+            let answer_lost = self.loses_answer(4);
             if let Ok(committed) = &answer {
-                self.committed(committed, seen.lock().unwrap_or_else(PoisonError::into_inner).take(), from_tap);
+                self.committed(
+                    committed,
+                    answer_lost,
+                    seen.lock().unwrap_or_else(PoisonError::into_inner).take(),
+                    from_tap,
+                );
             }
             point("store.applied").await;
-            if self.loses_answer(4) { Err(away()) } else { answer }
+            if answer_lost { Err(away()) } else { answer }
         })
     }
 
@@ -191,7 +197,7 @@ impl Store for SimStore {
 }
 
 impl SimStore {
-    fn committed(&self, committed: &Committed, loaded: Option<Loaded>, from_tap: bool) {
+    fn committed(&self, committed: &Committed, answer_lost: bool, loaded: Option<Loaded>, from_tap: bool) {
         let Some(loaded) = loaded else { return };
         let mut world = lock(&self.world);
         let world = &mut *world;
@@ -213,7 +219,7 @@ impl SimStore {
             world.trace.note(format_args!("quarantined {:?} {}", quarantined.reason, quarantined.detail));
         }
         let (replica, life, at) = (self.replica, self.life, committed.now);
-        let commit = Commit { replica, life, at, loaded: &loaded, changes };
+        let commit = Commit { replica, life, at, answer_lost, loaded: &loaded, changes };
         world.judge.committed(&mut world.model, &commit);
     }
 }

@@ -157,6 +157,9 @@ impl Judge {
 
     pub(super) fn entry_under_the_brake(&mut self, commit: &Commit<'_>, turned: &Turned<'_>) {
         let Some(limit) = turned.saga.brake else { return };
+        if commit.answer_lost && !BRAKE_IS_SHARED {
+            return;
+        }
         let who = if BRAKE_IS_SHARED { (0, 0) } else { (commit.replica, commit.life) };
         let key = (turned.key.saga.clone(), who.0, who.1);
         let is_turned = |turn: &escrow::saga::order::Turn| matches!(turn.phase, TurnPhase::Turned(_));

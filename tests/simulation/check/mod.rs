@@ -60,6 +60,8 @@ pub struct Commit<'a> {
     /// How often the replica was started before.
     pub life: u32,
     pub at: Moment,
+    /// The replica does not know that it was committed.
+    pub answer_lost: bool,
     pub loaded: &'a Loaded,
     pub changes: &'a Changes,
 }
