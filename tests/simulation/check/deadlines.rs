@@ -66,6 +66,12 @@ impl Judge {
         let Some(deadline) = before.deadline else {
             return self.complain(Promise::Early, format!("{} {name} fired without a deadline", turned.key));
         };
+        if self.watermark < Some(deadline) {
+            self.complain(
+                Promise::False,
+                format!("{} {name} fired before the watermark had passed its deadline", turned.key),
+            );
+        }
         self.clocks.missed.insert((turned.key.clone(), step), deadline);
         let awaited = if waits { turned.saga.awaited(step) } else { turned.saga.awaited_compensation(step) };
         if turned.key.saga == LINE {
@@ -91,6 +97,11 @@ impl Judge {
         let Some(asked) = self.clocks.turn.get(turned.key).copied() else {
             return self.complain(Promise::False, format!("{} turned back without having been asked to", turned.key));
         };
+        if self.watermark < Some(asked) {
+            let what =
+                format!("{} turned back, and the watermark has not passed the word that asked for it", turned.key);
+            self.complain(Promise::False, what);
+        }
         for uid in model.unapplied_before(turned.saga, &turned.key.order_id, asked) {
             let event = &model.messages[uid].event;
             let what = format!("{} turned back, and message {uid} ({event}) was in the tap before", turned.key);
