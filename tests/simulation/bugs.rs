@@ -40,7 +40,7 @@ const BUGS: &[(Bug, &[Promise])] = &[
     (Bug::UnknownIsSent, &[Promise::Outbox]),
     (Bug::WordNotHandedOn, &[Promise::Unarmed]),
     (Bug::TurnAtOnce, &[Promise::False]),
-    (Bug::DueUnchecked, &[Promise::Early]),
+    (Bug::DueUnchecked, &[Promise::Early, Promise::False]),
     (Bug::UnprovenActs, &[Promise::Unproven]),
     (Bug::ObserveAsks, &[Promise::Observe]),
     (Bug::BrakeNotCounted, &[Promise::Brake]),
