@@ -29,9 +29,9 @@ impl Doubts {
         self.known.extend(doubts.iter().map(|doubt| (doubt.clone(), at)));
     }
 
-    /// Whether a gap is known that this moment lies in.
-    pub fn covers(&self, moment: Moment) -> bool {
-        self.known.iter().any(|(it, _)| it.kind == DoubtKind::Gap && it.from <= moment && moment <= it.to)
+    /// Whether a gap is known that reaches to a loss. Before the first watermark nothing says where it begins.
+    pub fn reach(&self, lost_at: Moment) -> bool {
+        self.known.iter().any(|(it, _)| it.kind == DoubtKind::Gap && lost_at <= it.to)
     }
 
     pub fn gaps(&self) -> usize {

@@ -86,8 +86,8 @@ impl Judge {
                 if !model.is_named(saga, uid) || model.is_handled(&saga.name, uid) {
                     continue;
                 }
-                let gap_is_known =
-                    message.is_lost() && (self.doubts.covers(enqueued_at) || covers(commit, enqueued_at));
+                let known = |at: Moment| self.doubts.reach(at) || reach(commit, at);
+                let gap_is_known = message.is_lost() && message.lost_at.is_some_and(known);
                 if !gap_is_known {
                     let what = format!(
                         "it passed message {uid} ({}), enqueued {} us before",
@@ -108,6 +108,7 @@ impl Judge {
     }
 }
 
-fn covers(commit: &Commit<'_>, moment: Moment) -> bool {
-    commit.changes.doubts.iter().any(|doubt| doubt.quarantined.is_none() && doubt.from <= moment && moment <= doubt.to)
+/// Whether the batch itself records a gap that reaches to a loss.
+fn reach(commit: &Commit<'_>, lost_at: Moment) -> bool {
+    commit.changes.doubts.iter().any(|doubt| doubt.quarantined.is_none() && lost_at <= doubt.to)
 }
