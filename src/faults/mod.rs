@@ -23,6 +23,64 @@ pub enum Bug {
     AckBeforeCommit,
     /// Deadlines fire by the clock alone (rule 6).
     NoWatermark,
+    /// The canary of a batch is believed before the batch is committed.
+    CanaryBeforeCommit,
+    /// A gap is recorded after the watermark has passed it.
+    GapAfterWatermark,
+    /// What the tap's bound dropped is not recorded.
+    OverflowIgnored,
+    /// What was published to an exchange before it was bound is not recorded.
+    AppearanceIgnored,
+    /// An absent exchange does not hold the watermark.
+    AbsenceIgnored,
+    /// Canaries are stamped by the clock of the machine, which goes ahead.
+    NodeClock,
+    /// The set of messages an order has seen is not asked (rule 2).
+    IdentityForgotten,
+    /// What the tap's last batch left behind is not asked (rule 2).
+    LastBatchForgotten,
+    /// A batch whose commit lost its answer is not recognised.
+    TokenForgotten,
+    /// A message for an order that has ended is dropped.
+    LateDropped,
+    /// A message nobody can read is dropped.
+    UnreadableDropped,
+    /// A retry does not count itself.
+    RetryForgotten,
+    /// The next retry is due from the decision, not from the broker's word (rule 10).
+    RetryFromDecision,
+    /// A retry goes out under a new message id.
+    RetryRenamed,
+    /// Each try of a compensation has an id of its own.
+    CompensationRenamed,
+    /// All compensations are asked for at once (rule 12).
+    CompensationsTogether,
+    /// A step times out and nothing is written to the outbox about it.
+    TimeoutUntold,
+    /// Rows of the outbox do not wait for the earlier ones of their order.
+    OutboxOutOfOrder,
+    /// A lease on a row of the outbox is over at once.
+    LeaseIgnored,
+    /// The broker's words are matched to messages by their position.
+    WordByPosition,
+    /// A returned message counts as routed.
+    ReturnedIsRouted,
+    /// A message about which nothing is known counts as sent.
+    UnknownIsSent,
+    /// The word on a compensation is not handed to its order.
+    WordNotHandedOn,
+    /// A failure turns an order back without waiting for the watermark (rule 7).
+    TurnAtOnce,
+    /// An order found due is not checked again under its lock.
+    DueUnchecked,
+    /// An unproven order acts (rule 8).
+    UnprovenActs,
+    /// `observe` asks services (rule 9).
+    ObserveAsks,
+    /// Orders turned back by timeout are not counted (rule 14).
+    BrakeNotCounted,
+    /// A brake that held an order forgets it (rule 14).
+    BrakeNotLatched,
 }
 
 /// A future that is one step of a loop.

@@ -15,6 +15,7 @@ use super::rows;
 use super::session::{Failure, Session};
 use super::statement::{Bind, Row, sql};
 use super::{Backlog, Claimed};
+use crate::faults::{Bug, is_planted};
 use crate::saga::outgoing::{Content, Outgoing};
 use crate::saga::time::{Moment, Span};
 
@@ -23,6 +24,7 @@ pub async fn claim(
     session: &mut dyn Session,
     &(owner, lease, limit): &(Uuid, Span, usize),
 ) -> Result<Vec<Claimed>, Failure> {
+    let lease = if is_planted(Bug::LeaseIgnored) { Span(0) } else { lease };
     let binds = vec![Bind::Text(owner.to_string()), Bind::Int(lease.0), Bind::Int(rows::limit(limit)), Bind::Now];
     let found = session.fetch(sql!("claim_outbox"), binds).await?;
     let mut leased = found.iter().map(read).collect::<Result<Vec<_>, Failure>>()?;

@@ -9,7 +9,7 @@ use super::rows::{self, Searched, int, without_nul};
 use super::saga_states;
 use super::session::{Failure, Session};
 use super::statement::{Bind, Rows, columns, sql};
-use crate::faults::Step as _;
+use crate::faults::{Bug, Step as _, is_planted};
 use crate::saga::batch::{Changes, Loaded, NewDoubt, Quarantined, Resolved, SavedOrder, SavedPayload, Sealed};
 use crate::saga::input::{MessageRef, Verdict};
 use crate::saga::journal::Kind;
@@ -194,8 +194,8 @@ async fn save_outbox(session: &mut dyn Session, outbox: &[Outgoing], now: Moment
         Text(|it| it.0.key.to_string()),
         Text(|it| it.0.order.saga.clone()),
         Text(|it| it.0.order.order_id.clone()),
-        Int(|it| int(it.0.sequence)),
-        Int(|it| i64::from(it.0.place)),
+        Int(|it| if is_planted(Bug::OutboxOutOfOrder) { 0 } else { int(it.0.sequence) }),
+        Int(|it| if is_planted(Bug::OutboxOutOfOrder) { 0 } else { i64::from(it.0.place) }),
         Text(|it| it.0.message_id.clone()),
         Text(|it| it.1.clone()),
         Int(|it| i64::from(it.0.content.asks())));
@@ -293,6 +293,12 @@ async fn save_progress(session: &mut dyn Session, changes: &Changes, now: Moment
         session.execute(sql!("save_counters"), vec![Bind::Rows(rows)]).at("store.save_counters").await?;
     }
     if let Some(tap) = &changes.tap {
+        if changes.orders.iter().any(|saved| saved.is_new) {
+            session
+                .execute(sql!("stretch_gaps"), vec![Bind::Text(tap.name.clone()), Bind::Int(now.0)])
+                .at("store.stretch_gaps")
+                .await?;
+        }
         let watermark = Bind::OptInt(tap.watermark.map(|at| at.0));
         let binds =
             vec![Bind::Text(tap.name.clone()), watermark, Bind::Bytes(tap.last_batch.concat()), Bind::Int(now.0)];

@@ -133,6 +133,9 @@ fn retry(
     envelope.headers.insert(RETRY.to_owned(), Value::from(attempt));
     envelope.properties.retain(|name, _| !PROPERTIES_NOT_RESENT.contains(&name.as_str()));
     envelope.properties.insert("delivery_mode".to_owned(), Value::from(PERSISTENT));
+    if crate::faults::is_planted(crate::faults::Bug::RetryRenamed) {
+        envelope.properties.remove("message_id");
+    }
     for (name, value) in [("message_id", outgoing.message_id.as_str()), ("app_id", "escrow")] {
         envelope.properties.entry(name.to_owned()).or_insert_with(|| Value::from(value));
     }

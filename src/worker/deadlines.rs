@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::faults::Step as _;
+use crate::faults::{Bug, Step as _, is_planted};
 use crate::saga::decide::Work;
 
 use super::watermark::Watermarks;
@@ -48,10 +48,14 @@ impl Worker for Deadlines {
         Box::pin(async move {
             let known = self.watermarks.read(&self.escrow).await?;
             let limit = ORDERS_MAX + self.unfired.min(UNFIRED_MAX);
-            let due = self.escrow.store.due_orders(known.by_saga.clone(), limit).at("deadlines.due_orders").await?;
+            let mut watermarks = known.by_saga.clone();
+            if is_planted(Bug::NoWatermark) {
+                watermarks = watermarks.into_keys().map(|saga| (saga, known.now)).collect();
+            }
+            let due = self.escrow.store.due_orders(watermarks.clone(), limit).at("deadlines.due_orders").await?;
             let found = due.len();
             let work = due.into_iter().filter_map(|key| {
-                let watermark = known.by_saga.get(&key.saga).copied()?;
+                let watermark = watermarks.get(&key.saga).copied()?;
                 Some(Work::Due(key, watermark))
             });
             let committed = self.escrow.commit_each(work.collect()).at("deadlines.commit").await?;

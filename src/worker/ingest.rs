@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::bus::{Batch, BusError, Delivery, Item, Source, Tap};
-use crate::faults::Step as _;
+use crate::faults::{Bug, Step as _, is_planted};
 use crate::saga::batch::{NewDoubt, QuarantineReason};
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{FromTap, Plan, Unread, Work};
@@ -136,6 +136,18 @@ impl Ingest {
         let Batch { tap, items, lag, is_fresh, receipt } = batch;
         let batch = Taken { tap, items, lag, is_fresh };
         let mut plan = self.read(&batch, shutdown).await?;
+        if is_planted(Bug::AckBeforeCommit) {
+            receipt.ack(false).await.map_err(Ended::Bus)?;
+            return self.applying.apply(plan, shutdown).await.map(drop).map_err(Ended::Lost);
+        }
+        if is_planted(Bug::CanaryBeforeCommit) {
+            self.applying.apply(Plan { work: Vec::new(), token: None, ..plan.clone() }, shutdown).await?;
+        }
+        let mut forgotten = Vec::new();
+        if is_planted(Bug::GapAfterWatermark) {
+            let (doubts, rest) = plan.work.into_iter().partition(|work| matches!(work, Work::Doubt(_)));
+            (forgotten, plan.work) = (doubts, rest);
+        }
         let sagas = reading::sagas_of(&plan.work);
         let canary = plan.tap.as_ref().and_then(|tap| tap.watermark);
         let (settle, now) = loop {
@@ -151,6 +163,9 @@ impl Ingest {
                 }
             }
         };
+        if !forgotten.is_empty() {
+            self.applying.apply(self.escrow.plan(forgotten), shutdown).await?;
+        }
         if batch.tap.is_some() {
             self.committed_at = Some(now);
             self.escrow.sight.committed(now, canary);

@@ -20,7 +20,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::bus::{BusError, Look, Tap, Wanted};
-use crate::faults::Step as _;
+use crate::faults::{Bug, Step as _, is_planted};
 use crate::saga::batch::NewDoubt;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::{Place, Saga, Selector, Watch};
@@ -124,7 +124,7 @@ impl Looks {
             }
         }
         self.escrow.sight.looked(&look.exchange, row.problem.clone());
-        if let Some(from) = gap_from {
+        if let Some(from) = gap_from.filter(|_| !is_planted(Bug::AppearanceIgnored)) {
             tracing::warn!(
                 exchange = look.exchange,
                 "an exchange appeared between two looks: what was published before is unseen"

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use sha2::Digest as _;
 
 use crate::bus::{Delivery, Gap, GapKind};
+use crate::faults::{Bug, is_planted};
 use crate::saga::batch::{NewDoubt, QuarantineReason, Quarantined};
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Arrival, Candidate, Delivered, OrderRef, RawMessage, Unread, Work};
@@ -77,7 +78,7 @@ impl Readings {
                         if version.version == saga.version {
                             readable &= reason == QuarantineReason::NoEvent;
                             let found = Found { saga: &saga.name, reason, detail, event, order_id };
-                            unread = self.unreadable(delivery, found);
+                            unread = self.unreadable(delivery, found).filter(|_| !is_planted(Bug::UnreadableDropped));
                         }
                     }
                 }
@@ -144,6 +145,9 @@ pub fn salt(secret: &Digest, number: u64) -> [u8; 16] {
 /// The doubt a gap of the tap is; none for a tap that begins.
 pub fn gap(gap: &Gap, row: Option<&TapRow>) -> Option<NewDoubt> {
     let row = row?;
+    if is_planted(Bug::OverflowIgnored) && gap.kind == GapKind::Overflow {
+        return None;
+    }
     let from = match gap.kind {
         GapKind::DeclaredAnew => row.watermark?,
         GapKind::NearlyFull | GapKind::Overflow => row.watermark.unwrap_or(row.now),

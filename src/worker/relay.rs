@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::bus::{Publication, Published, Sink};
-use crate::faults::Step as _;
+use crate::faults::{Bug, Step as _, is_planted};
 use crate::saga::decide::Work;
 use crate::saga::input::{Confirmation, Verdict};
 use crate::saga::time::{Moment, Span};
@@ -64,7 +64,11 @@ impl Relay {
             claimed.iter().map(|row| publication(&row.outgoing, row.original.as_ref(), now)).collect();
         let sendable: Vec<Publication> = prepared.iter().filter_map(|it| it.as_ref().ok().cloned()).collect();
         let began = Instant::now();
-        let mut words = sink.publish(sendable).at("relay.publish").await?.into_iter();
+        let mut words = sink.publish(sendable).at("relay.publish").await?;
+        if is_planted(Bug::WordByPosition) {
+            words.reverse();
+        }
+        let mut words = words.into_iter();
         self.escrow.metrics.emission_confirm.observe(began.elapsed().as_secs_f64());
         let verdicts = prepared.into_iter().zip(claimed).map(|(prepared, row)| match prepared {
             Err(verdict) => Some(verdict),
@@ -123,6 +127,8 @@ fn verdict(row: &Claimed, word: Published) -> Option<Verdict> {
     let asks = row.outgoing.content.asks();
     match word {
         Published::Confirmed => Some(Verdict::Routed),
+        Published::Unroutable(_) if is_planted(Bug::ReturnedIsRouted) => Some(Verdict::Routed),
+        Published::Unknown(_) if is_planted(Bug::UnknownIsSent) => Some(Verdict::Routed),
         // Tellings need no listener.
         Published::Unroutable(_) if !asks => Some(Verdict::Routed),
         Published::Unroutable(why) => Some(Verdict::Unroutable(why)),
@@ -157,7 +163,7 @@ fn settlements(claimed: &[Claimed], verdicts: Vec<Option<Verdict>>) -> Vec<Work>
         Some(Work::Settled {
             order: row.outgoing.order.clone(),
             confirmation: Confirmation { key: row.outgoing.key, verdict: verdict? },
-            is_input: row.outgoing.content.asks(),
+            is_input: row.outgoing.content.asks() && !is_planted(Bug::WordNotHandedOn),
         })
     });
     settled.collect()

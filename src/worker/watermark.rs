@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::bus::Tap;
-use crate::faults::Step as _;
+use crate::faults::{Bug, Step as _, is_planted};
 use crate::saga::batch::NewDoubt;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::{Place, Saga};
@@ -185,6 +185,7 @@ impl Seen<'_> {
             (true, None) => applied,
             (true, Some(_)) => applied.min(row.bound_at),
             // Nothing can have been published to what is not there.
+            (false, None) if is_planted(Bug::AbsenceIgnored) => applied.or(row.absent_at),
             (false, None) => match applied {
                 Some(applied) => Some(applied).min(row.absent_at),
                 None => row.absent_at,
@@ -246,7 +247,7 @@ impl Pulse {
             Some(_) | None => next_beat,
         };
         if next <= row.now {
-            let sent_at = row.now;
+            let sent_at = if is_planted(Bug::NodeClock) { row.now + Span::from_secs(20) } else { row.now };
             self.last_sent = Some(sent_at);
             self.escrow.sight.canary_sent(sent_at);
             tap.send_canary(sent_at, row.watermark).at("pulse.send_canary").await?;

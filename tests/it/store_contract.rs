@@ -127,5 +127,6 @@ contract! {
     quarantine:
         a_resolved_message_takes_its_doubt_along
         a_batch_is_told_the_doubts_about_its_own_orders
+        a_gap_reaches_the_orders_that_begin_before_the_watermark_has_passed_it
         quarantine_is_listed_by_every_filter;
 }

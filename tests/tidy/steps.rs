@@ -39,7 +39,7 @@ const OTHERS: [(&str, &str); 5] = [
 ];
 
 /// Waits without a name in stepped files: the end of the code before `.await` or of a branch of `select!`, and why.
-const UNNAMED: [(&str, &str); 13] = [
+const UNNAMED: [(&str, &str); 14] = [
     ("shutdown.cancelled()", "waits for the end"),
     ("sleep_or(shutdown, backoff(failures))", "passes time"),
     ("tokio::time::sleep(wait_after(attempt))", "passes time"),
@@ -49,6 +49,7 @@ const UNNAMED: [(&str, &str); 13] = [
     ("work(&mut *session, input)", "one statement that reads"),
     ("self.escrow.store.find_order(task.key.clone())", "reads"),
     ("self.escrow.store.list_orders(alone, Page { limit: 1, cursor: None })", "reads"),
+    ("receipt.ack(false)", "a planted mistake"),
     ("self.tap.look(Vec::new())", "the kill switch: done again by every look"),
     ("self.tap.unbind(wanted.exchange.clone(), wanted.binding_keys())", "the same"),
     ("save_binding(self.tap.name().to_owned(), row.clone())", "the same"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::placing::Placed;
 use super::{Arrival, Delivered, Plan, RawMessage, Unread, Work};
+use crate::faults::{Bug, is_planted};
 use crate::saga::batch::{
     Changes, Loaded, NewDoubt, QuarantineReason, Quarantined, SavedOrder, SavedPayload, SavedState, Sealed,
     StoredPayload, TapProgress,
@@ -134,7 +135,9 @@ impl Deciding<'_> {
     }
 
     fn was_in_last_batch(&mut self, delivered: &Delivered) -> bool {
-        delivered.redelivered && take_from(&mut self.last_batch, delivered.content_hash)
+        delivered.redelivered
+            && !is_planted(Bug::LastBatchForgotten)
+            && take_from(&mut self.last_batch, delivered.content_hash)
     }
 
     fn arrival(&mut self, arrival: &Arrival, message: &RawMessage) {
@@ -277,7 +280,7 @@ impl Deciding<'_> {
         if turned {
             state.count(limit, now);
         }
-        let latched = if held { state.latch(saga, limit, now) } else { None };
+        let latched = if held && !is_planted(Bug::BrakeNotLatched) { state.latch(saga, limit, now) } else { None };
         self.about_sagas.entry(saga.to_owned()).or_default().extend(latched);
     }
 

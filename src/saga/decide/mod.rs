@@ -228,7 +228,8 @@ impl Plan {
         if let Some(sequence) = loaded.answered {
             return Changes { answers: vec![Ok(sequence)], ..Changes::default() };
         }
-        if self.token.is_some_and(|token| loaded.last_batch.contains(&token)) {
+        let is_forgotten = crate::faults::is_planted(crate::faults::Bug::TokenForgotten);
+        if self.token.is_some_and(|token| loaded.last_batch.contains(&token) && !is_forgotten) {
             deciding.is_applied_already();
             return deciding.finish();
         }

@@ -12,6 +12,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::faults::{Bug, is_planted};
 use crate::saga::definition::{Publish, StepIx};
 use crate::saga::input::Event;
 use crate::saga::journal::Kind;
@@ -43,6 +44,9 @@ impl Machine<'_> {
 
     /// A later step that is known done and not undone yet.
     fn is_blocked(&self, step: StepIx) -> bool {
+        if is_planted(Bug::CompensationsTogether) {
+            return false;
+        }
         self.saga.descendants(step).into_iter().any(|later| {
             let state = &self.order.steps[later];
             let known = state.undo.dones > 0;
@@ -180,7 +184,9 @@ impl Machine<'_> {
     fn send_compensation(&mut self, step: StepIx, publish: &Publish) -> Result<uuid::Uuid, String> {
         let key = &self.order.key;
         let name = &self.saga.steps[step].name;
-        let round = self.order.steps[step].undo.round.to_string();
+        let undo = &self.order.steps[step].undo;
+        let round =
+            if is_planted(Bug::CompensationRenamed) { undo.round + undo.attempts } else { undo.round }.to_string();
         let id = derived_id(&[&key.saga, &key.order_id, name, "compensation", &round]).to_string();
         let content = self.compensation_content(step, publish, &id)?;
         Ok(self.send(id, content))

@@ -3,6 +3,7 @@
 //! The caller says up to which moment the watermark has passed; everything armed up to there fires, earliest first, each
 //! with an entry of its own. A fired deadline is disarmed or moved in the same decision, so it fires once.
 
+use crate::faults::{Bug, is_planted};
 use crate::saga::definition::{OnTimeout, RetryTo, StepIx, Telling};
 use crate::saga::journal::Kind;
 use crate::saga::order::{Cause, Skipped, Status, StepStatus, StuckReason, TurnPhase, Unproven};
@@ -21,7 +22,10 @@ enum DueItem {
 
 impl Machine<'_> {
     pub(super) fn due(&mut self, watermark: Moment) -> ResultOf {
-        while let Some((_, item)) = self.earliest().filter(|(at, _)| *at <= watermark) {
+        let mut unchecked = is_planted(Bug::DueUnchecked);
+        while let Some((_, item)) = self.earliest().filter(|(at, _)| *at <= watermark || std::mem::take(&mut unchecked))
+        {
+            unchecked = false;
             match item {
                 DueItem::Turn => self.turn_is_due(),
                 DueItem::Step(step) if self.status_of(step) == StepStatus::Compensating => {
@@ -98,7 +102,9 @@ impl Machine<'_> {
         state.closed_at = Some(now);
         state.deadline = None;
         state.awaiting = None;
-        self.tell(Telling::TimedOut, Some(step));
+        if !is_planted(Bug::TimeoutUntold) {
+            self.tell(Telling::TimedOut, Some(step));
+        }
     }
 
     fn on_timeout(&mut self, step: StepIx) -> Vec<Unproven> {
@@ -127,9 +133,14 @@ impl Machine<'_> {
         let id = self.retry_id(step, attempt);
         let key = self.send(id, Content::Retry { of, to: retry.to, attempt });
         let state = self.step(step);
-        state.attempts = attempt;
+        if !is_planted(Bug::RetryForgotten) {
+            state.attempts = attempt;
+        }
         state.deadline = None;
         state.awaiting = Some(key);
+        if is_planted(Bug::RetryFromDecision) {
+            self.arm_next_retry(step);
+        }
         self.tell(Telling::Retried, Some(step));
     }
 

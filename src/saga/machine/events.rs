@@ -4,6 +4,7 @@
 //! events seen before a decision ends in the same steps: what comes too early closes its step at once or is kept, `done`
 //! beats `failed`, and what comes after a decision is late.
 
+use crate::faults::{Bug, is_planted};
 use crate::saga::definition::{Late, OnFailure, Role, StepIx, Telling};
 use crate::saga::input::Event;
 use crate::saga::journal::{AttributeChange, Kind, attribute_hash};
@@ -17,7 +18,9 @@ const LIVE_LAG_MAX: Span = Span::from_secs(1);
 
 impl Machine<'_> {
     pub(super) fn event(&mut self, event: &Event) -> ResultOf {
-        if event.identity.is_some_and(|identity| self.order.seen.contains(&identity)) {
+        let seen = event.identity.is_some_and(|identity| self.order.seen.contains(&identity));
+        let drops_late = is_planted(Bug::LateDropped) && self.order.life.status.is_ended();
+        if (seen && !is_planted(Bug::IdentityForgotten)) || drops_late {
             self.order.duplicates += 1;
             return ResultOf::Duplicate;
         }

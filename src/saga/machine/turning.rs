@@ -8,6 +8,7 @@
 //! A failure or a cancellation is a deadline due at once, so that what was published before it is known first. A timeout
 //! is decided where it fires: the watermark has passed it already.
 
+use crate::faults::{Bug, is_planted};
 use crate::saga::definition::{Mode, OnFailure, OnTimeout, StepIx};
 use crate::saga::order::{Cause, StepStatus, StuckReason, Turn, TurnPhase, Unproven};
 
@@ -18,7 +19,7 @@ pub(super) const WITHHELD: [StuckReason; 3] = [StuckReason::Held, StuckReason::U
 
 impl Machine<'_> {
     pub(super) fn observes(&self) -> bool {
-        self.with.mode == Mode::Observe
+        self.with.mode == Mode::Observe && !is_planted(Bug::ObserveAsks)
     }
 
     /// Asks for a turning back that is decided when the watermark has passed this moment (rule 7).
@@ -27,6 +28,7 @@ impl Machine<'_> {
     /// the cause; both are known when it is decided.
     pub(super) fn request_turn(&mut self, cause: Cause) {
         let phase = match self.order.life.turn.as_ref().map(|turn| turn.phase) {
+            None | Some(TurnPhase::Withheld) if is_planted(Bug::TurnAtOnce) => TurnPhase::Due(self.order.created_at),
             None | Some(TurnPhase::Withheld) => TurnPhase::Due(self.with.now),
             Some(TurnPhase::Due(at)) if cause == Cause::Cancelled => TurnPhase::Due(at),
             Some(TurnPhase::Due(_) | TurnPhase::Turned(_)) => return,
@@ -130,7 +132,7 @@ impl Machine<'_> {
             turn.vouched = vouched;
         }
         // What a person releases passes by the brake, and is not counted by it.
-        self.turned_by_timeout |= matches!(cause, Cause::TimedOut(_)) && !vouched;
+        self.turned_by_timeout |= matches!(cause, Cause::TimedOut(_)) && !vouched && !is_planted(Bug::BrakeNotCounted);
         self.order.life.needs.retain(|need| need.reason == StuckReason::OrderOverdue);
         self.take_back_retries();
         for step in &mut self.order.steps {

@@ -1,13 +1,13 @@
 //! Messages that could not be read, and the doubts that go with them.
 
-use escrow::saga::batch::{Changes, Loaded, Lookup, NewDoubt, QuarantineReason, Quarantined, Resolved};
+use escrow::saga::batch::{Changes, Loaded, Lookup, NewDoubt, QuarantineReason, Quarantined, Resolved, TapProgress};
 use escrow::saga::order::{DoubtKind, OrderKey};
 use escrow::saga::time::{Moment, Span};
 use escrow::store::{Page, QuarantineFilter, StoreError};
 use serde_json::json;
 
 use super::Bed;
-use super::given::apply;
+use super::given::{apply, begun, key, lookup};
 
 fn message(saga: Option<&str>, reason: QuarantineReason, exchange: &str) -> Quarantined {
     Quarantined {
@@ -149,4 +149,28 @@ pub async fn quarantine_is_listed_by_every_filter(bed: Bed) {
     assert_eq!((second.items[0].id, second.next_cursor), (oldest, None));
     let wrong = store.quarantine(QuarantineFilter::default(), Page { limit: 1, cursor: Some("bm8".to_owned()) }).await;
     assert!(matches!(wrong, Err(StoreError::BadCursor)));
+}
+
+/// The first event of an order may have waited in the tap while its second was lost.
+pub async fn a_gap_reaches_the_orders_that_begin_before_the_watermark_has_passed_it(bed: Bed) {
+    let store = &*bed.store;
+    let now = store.now().await.unwrap();
+    store.record_doubts(vec![NewDoubt { to: now, ..doubt(None, now.0 - 10) }]).await.unwrap();
+    let begin = async |id: &str, watermark: Option<Moment>| {
+        let key = key(id);
+        let wanted = Lookup { tap: Some("tap".to_owned()), ..lookup([key.clone()]) };
+        let decide = move |loaded: &Loaded| {
+            let (order, payload) = begun(&key, loaded.now, |_| {});
+            let tap = Some(TapProgress { name: "tap".to_owned(), watermark, last_batch: Vec::new() });
+            Changes { orders: vec![order], payloads: vec![payload], tap, ..Changes::default() }
+        };
+        apply(store, wanted, decide).await.unwrap().now
+    };
+    let reaches = async || store.doubts(1).await.unwrap()[0].to;
+    let first = begin("1", None).await;
+    assert_eq!(reaches().await, first, "nothing says that what came before the gap is applied");
+    let second = begin("2", Some(first)).await;
+    assert_eq!(reaches().await, second, "it was in the tap before the canary");
+    begin("3", None).await;
+    assert_eq!(reaches().await, second, "the watermark has passed the gap");
 }
