@@ -39,7 +39,8 @@ async fn an_exchange_that_appears_between_two_looks_leaves_the_open_orders_unpro
     bound(&bed, "late", true).await;
     let doubts = bed.truth.doubts(10).await.unwrap();
     assert_eq!(doubts.iter().map(|doubt| doubt.kind).collect::<Vec<_>>(), [DoubtKind::Gap]);
-    bed.clock.advance(Span::from_secs(1));
+    // An order that begins before the watermark has passed the gap may have lost a message in it.
+    bed.drained(&running).await;
     bed.event("Placed", "after");
     bed.shows("after", "running: done, waiting").await;
     bed.pass(&running, PAST).await;

@@ -25,11 +25,13 @@ thread_local! {
     static PASSED: Cell<u64> = const { Cell::new(0) };
     static LAST: Cell<&'static str> = const { Cell::new("") };
     static OFF: Cell<bool> = const { Cell::new(false) };
+    /// The schedule is moving an actor: what else runs on this thread (a transaction's own task) has no points.
+    static MOVING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A place where somebody else may go on, or this one may die.
 pub async fn point(name: &'static str) {
-    if OFF.get() || WITH_DATABASE.get() > 0 {
+    if OFF.get() || !MOVING.get() || WITH_DATABASE.get() > 0 {
         return;
     }
     PASSED.set(PASSED.get() + 1);
@@ -52,6 +54,19 @@ pub async fn real<F: Future>(call: F) -> F::Output {
     let output = call.await;
     drop(guard);
     output
+}
+
+/// Marks what the schedule moves; also a panic ends it.
+fn moving<T>(poll: impl FnOnce() -> T) -> T {
+    struct Guard;
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            MOVING.set(false);
+        }
+    }
+    MOVING.set(true);
+    let _guard = Guard;
+    poll()
 }
 
 /// Runs something from beginning to end: no points, no faults.
@@ -134,7 +149,8 @@ impl Actor {
         let ended = std::future::poll_fn(|context| {
             *self.bell.schedule.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
             self.bell.rang.store(false, Ordering::Release);
-            match self.future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            let moved = moving(|| self.future.as_mut().poll(&mut Context::from_waker(&waker)));
+            match moved {
                 Poll::Ready(()) => Poll::Ready(true),
                 Poll::Pending if WITH_DATABASE.get() > 0 => Poll::Pending,
                 Poll::Pending => Poll::Ready(false),
