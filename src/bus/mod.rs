@@ -112,7 +112,7 @@ pub struct Gap {
 /// How messages may have been missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GapKind {
-    /// The tap was not there and had to be declared anew. No gap if it has never had a watermark: then this is the beginning.
+    /// The tap was not there and had to be declared anew. No gap if it was never read from: then this is the beginning.
     DeclaredAnew,
     /// The tap was found nearly full on connecting: its bound may have dropped messages.
     NearlyFull,

@@ -103,6 +103,7 @@ async fn read_tap(session: &mut dyn Session, name: &str) -> Result<TapRow, Failu
     Ok(TapRow {
         name: row.get("name")?,
         watermark: rows::opt_moment(row, "watermark")?,
+        committed_at: rows::opt_moment(row, "committed_at")?,
         accepting_since: rows::opt_moment(row, "accepting_since")?,
         accepting_until: rows::opt_moment(row, "accepting_until")?,
         break_began: rows::opt_moment(row, "break_began")?,

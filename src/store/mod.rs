@@ -352,6 +352,8 @@ pub struct TapRow {
     pub name: String,
     /// `None` until the first canary came back.
     pub watermark: Option<Moment>,
+    /// When its last batch was committed.
+    pub committed_at: Option<Moment>,
     /// For HTTP: since when events have been accepted without a break.
     pub accepting_since: Option<Moment>,
     /// For HTTP: the last moment they were.

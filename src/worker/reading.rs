@@ -149,7 +149,8 @@ pub fn gap(gap: &Gap, row: Option<&TapRow>) -> Option<NewDoubt> {
         return None;
     }
     let from = match gap.kind {
-        GapKind::DeclaredAnew => row.watermark?,
+        // One that was read from before has orders, also if no canary ever came back.
+        GapKind::DeclaredAnew => row.watermark.or(row.committed_at)?,
         GapKind::NearlyFull | GapKind::Overflow => row.watermark.unwrap_or(row.now),
     };
     Some(gap_doubt(&gap.detail, from, row.now))

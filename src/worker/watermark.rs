@@ -342,6 +342,7 @@ mod tests {
         TapRow {
             name: HTTP.to_owned(),
             watermark: None,
+            committed_at: None,
             accepting_since: Some(at(since)),
             accepting_until: Some(at(until)),
             break_began: began.map(at),

@@ -25,7 +25,7 @@ const BUGS: &[(Bug, &[Promise])] = &[
     (Bug::IdentityForgotten, &[Promise::Doubled]),
     (Bug::LastBatchForgotten, &[Promise::Doubled]),
     (Bug::TokenForgotten, &[Promise::Doubled]),
-    (Bug::LateDropped, &[Promise::Lost]),
+    (Bug::LateDropped, &[Promise::Lost, Promise::Watermark]),
     (Bug::UnreadableDropped, &[Promise::Lost, Promise::Watermark]),
     (Bug::RetryForgotten, &[Promise::Doubled]),
     (Bug::RetryFromDecision, &[Promise::Early]),

@@ -88,7 +88,7 @@ fn flow(name: &str, shape: &Shape, chance: &mut Chance, shadow: bool) -> Flow {
     let _ = writeln!(text, "cancelled_by: Cancelled\nwithin: {}m", chance.between(3, 8));
     let brake = match chance.below(4) {
         0 => "none".to_owned(),
-        1 | 2 => format!("{{ orders: {}, per: {}s }}", chance.between(1, 2), chance.between(5, 60)),
+        1 | 2 => format!("{{ orders: {}, per: {}s }}", chance.between(1, 2), chance.between(1, 15)),
         _ => "{ orders: 50, per: 1m }".to_owned(),
     };
     let _ = writeln!(text, "brake: {brake}");

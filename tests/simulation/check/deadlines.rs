@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use escrow::saga::definition::Within;
 use escrow::saga::journal::Kind;
-use escrow::saga::order::{Cause, OrderKey, StepStatus, TurnPhase};
+use escrow::saga::order::{Cause, Life, OrderKey, StepStatus, TurnPhase};
 use escrow::saga::time::Moment;
 
 use super::{Judge, Promise, Turned};
@@ -32,11 +32,11 @@ impl Judge {
         for step in 0..turned.steps.len() {
             self.rewind(turned, step);
         }
-        if let Some(TurnPhase::Due(_)) = turned.life.turn.as_ref().map(|turn| turn.phase) {
-            let is_new = turned.life.turn != turned.life_before.turn;
-            if is_new {
-                self.clocks.turn.insert(turned.key.clone(), turned.entry.at);
-            }
+        // A cancellation that joins a failure is decided with it, at the failure's moment.
+        let phase = |life: &Life| life.turn.as_ref().map(|turn| turn.phase);
+        let is_due = matches!(phase(turned.life), Some(TurnPhase::Due(_)));
+        if is_due && phase(turned.life_before) != phase(turned.life) {
+            self.clocks.turn.insert(turned.key.clone(), turned.entry.at);
         }
     }
 

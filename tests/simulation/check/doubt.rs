@@ -171,7 +171,8 @@ impl Judge {
                 );
                 self.complain(Promise::Brake, what);
             }
-            if self.brakes.held.contains_key(&saga) {
+            // Within one commit the entries are not in the order they were decided in.
+            if self.brakes.held.get(&saga).is_some_and(|since| *since < at) {
                 self.complain(
                     Promise::Brake,
                     format!("{} turned back by timeout, and the brake of its saga holds", turned.key),

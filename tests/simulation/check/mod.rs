@@ -83,6 +83,8 @@ pub struct Judge {
     pub doubts: doubt::Doubts,
     pub brakes: doubt::Brakes,
     pub watermark: Option<Moment>,
+    /// When the first batch of the tap was committed: no order can miss what was lost before.
+    pub began: Option<Moment>,
     pub entries: u64,
     /// How often each reason to be unproven held an order back.
     pub held_back: BTreeMap<String, u64>,
@@ -101,6 +103,7 @@ impl Judge {
             doubts: doubt::Doubts::default(),
             brakes: doubt::Brakes::default(),
             watermark: None,
+            began: None,
             entries: 0,
             held_back: BTreeMap::new(),
             doubts_gone: 0,

@@ -71,7 +71,9 @@ impl Judge {
 
     /// The watermark says: everything enqueued before is applied, or known to be lost.
     pub(super) fn watermark_moved(&mut self, model: &Model, commit: &Commit<'_>) {
-        let Some(watermark) = commit.changes.tap.as_ref().and_then(|tap| tap.watermark) else { return };
+        let Some(tap) = &commit.changes.tap else { return };
+        let began = *self.began.get_or_insert(commit.at);
+        let Some(watermark) = tap.watermark else { return };
         if watermark > commit.at {
             self.complain(Promise::Watermark, format!("it is {}, which is to come", watermark.0));
         }
@@ -86,7 +88,7 @@ impl Judge {
                 if !model.is_named(saga, uid) || model.is_handled(&saga.name, uid) {
                     continue;
                 }
-                let known = |at: Moment| self.doubts.reach(at) || reach(commit, at);
+                let known = |at: Moment| at < began || self.doubts.reach(at) || reach(commit, at);
                 let gap_is_known = message.is_lost() && message.lost_at.is_some_and(known);
                 if !gap_is_known {
                     let what = format!(
