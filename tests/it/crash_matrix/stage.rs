@@ -61,9 +61,9 @@ impl Stage {
             database,
         };
         stage.alive().run().await;
-        stage.services.hear_tellings(&stage.url).await;
         stage.database.raw(&refusing(stage.database.is_postgres())).await.unwrap();
         stage.bound().await;
+        stage.services.hear_tellings(&stage.url).await;
         scenario::event(&stage.service, "doubt_exchange", "DoubtSecond", "held").await;
         let held = || async {
             let order = stage.alive().get("/v1/sagas/doubt/orders/held").await?;
