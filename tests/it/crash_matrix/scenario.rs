@@ -202,12 +202,14 @@ impl Services {
         services
     }
 
-    /// Hears what Escrow tells, from now on. Its exchange must be there.
+    /// Hears what Escrow tells, from now on. Its exchange may have been deleted, and nothing told since: then it is made as Escrow
+    /// makes it.
     pub async fn hear_tellings(&self, url: &str) {
         let service = Service::connect(url).await;
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let queue = service.channel.queue_declare("".into(), options, FieldTable::default()).await.unwrap();
         let name = queue.name().to_string();
+        service.exchange("escrow", ExchangeKind::Topic).await;
         let (bind, any) = (QueueBindOptions::default(), FieldTable::default());
         service.channel.queue_bind(name.as_str().into(), "escrow".into(), "#".into(), bind, any).await.unwrap();
         // As the administrator does for retries.

@@ -89,7 +89,8 @@ impl Judge {
                     continue;
                 }
                 let known = |at: Moment| at < began || self.doubts.reach(at) || reach(commit, at);
-                let gap_is_known = message.is_lost() && message.lost_at.is_some_and(known);
+                // Of one published twice, a copy may be lost and another still come.
+                let gap_is_known = message.lost_at.is_some_and(known);
                 if !gap_is_known {
                     let what = format!(
                         "it passed message {uid} ({}), enqueued {} us before",
