@@ -6,6 +6,7 @@ pub mod cloudevent;
 pub mod decide;
 pub mod definition;
 pub mod expression;
+pub mod incident;
 pub mod input;
 pub mod journal;
 pub mod machine;
