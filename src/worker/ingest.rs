@@ -46,6 +46,8 @@ pub struct Ingest {
     owner: Uuid,
     /// When this replica last committed a batch of the tap, by the database's clock.
     committed_at: Option<Moment>,
+    /// Batches, of all sources.
+    taken: u64,
 }
 
 /// A batch without the right to acknowledge it.
@@ -73,7 +75,16 @@ impl Ingest {
     pub fn new(escrow: Arc<Escrow>, watermarks: Arc<Watermarks>, body_keep_bytes: usize) -> Self {
         let applying = Applying::new(Arc::clone(&escrow));
         let readings = Readings::new(body_keep_bytes);
-        Self { escrow, watermarks, applying, readings, body_keep_bytes, owner: Uuid::new_v4(), committed_at: None }
+        Self {
+            escrow,
+            watermarks,
+            applying,
+            readings,
+            body_keep_bytes,
+            owner: Uuid::new_v4(),
+            committed_at: None,
+            taken: 0,
+        }
     }
 
     /// Follows a tap until shutdown, opening it again whenever it is lost.
@@ -89,8 +100,11 @@ impl Ingest {
                     if let Ok(now) = self.escrow.store.now().at("ingest.now").await {
                         self.escrow.sight.watching(now);
                     }
-                    failures = 0;
-                    if let Some(reason) = self.follow(source.as_mut(), &shutdown).await {
+                    let taken = self.taken;
+                    let ended = self.follow(source.as_mut(), &shutdown).await;
+                    // A source that gave nothing may be refused as often as it is opened.
+                    failures = if self.taken == taken { failures + 1 } else { 0 };
+                    if let Some(reason) = ended {
                         self.escrow.metrics.consumer_restarts.get_or_create(&ReasonLabel { reason }).inc();
                     }
                 }
@@ -133,6 +147,7 @@ impl Ingest {
     }
 
     async fn take(&mut self, batch: Batch, shutdown: &CancellationToken) -> Result<(), Ended> {
+        self.taken += 1;
         let Batch { tap, items, lag, is_fresh, receipt } = batch;
         let batch = Taken { tap, items, lag, is_fresh };
         let mut plan = self.read(&batch, shutdown).await?;

@@ -142,6 +142,7 @@ impl RabbitSource {
         let consumer = live.rpc("basic.consume", call).await?;
         self.shared.consumers.fetch_add(1, Ordering::AcqRel);
         self.stream = Some((channel, consumer));
+        self.shared.say(None);
         Ok(())
     }
 
@@ -221,7 +222,13 @@ impl RabbitSource {
 
 impl Source for RabbitSource {
     fn next_batch(&mut self) -> BoxFuture<'_, Result<Batch, BusError>> {
-        Box::pin(self.next())
+        Box::pin(async {
+            let batch = self.next().await;
+            if let Err(error) = &batch {
+                self.shared.say(Some(error.to_string()));
+            }
+            batch
+        })
     }
 }
 

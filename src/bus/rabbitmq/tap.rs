@@ -221,8 +221,8 @@ impl Tap for RabbitTap {
 
     fn source(&self) -> BoxFuture<'_, Result<Box<dyn Source>, BusError>> {
         Box::pin(async move {
-            let opened = self.open().await;
-            self.0.say(opened.as_ref().err().map(ToString::to_string));
+            // What was wrong is wrong until the source consumes: a user without rights is refused only there.
+            let opened = self.open().await.inspect_err(|error| self.0.say(Some(error.to_string())));
             opened.map(|source| Box::new(source) as Box<dyn Source>)
         })
     }
