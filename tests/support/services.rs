@@ -49,6 +49,12 @@ impl Service {
         call.await.expect("the queue is deleted");
     }
 
+    /// How many messages of a queue no consumer has in hand.
+    pub async fn ready(&self, queue: &str) -> u32 {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        self.channel.queue_declare(queue.into(), passive, FieldTable::default()).await.unwrap().message_count()
+    }
+
     pub async fn send(&self, exchange: &str, key: &str, body: &str) {
         self.send_with(exchange, key, body, BasicProperties::default()).await;
     }

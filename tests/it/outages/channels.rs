@@ -1,6 +1,8 @@
 //! Channels closed by the broker (403, 404, 406), and the consumer ended: each refusal is told with the broker's words, each is
 //! over when a person has mended its cause, and what may have been missed is a gap.
 
+use std::sync::Mutex;
+
 use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -20,11 +22,15 @@ const NEEDED: [&str; 3] = [r"^escrow(\..*)?$", r"^(escrow(\..*)?|payment_exchang
 
 /// Waits until the status says why Escrow cannot see.
 async fn told(escrow: &Escrow, words: &str) {
+    let last = Mutex::new(Value::Null);
+    let what = || format!("the status says {words}, not only {}", last.lock().unwrap());
     escrow
-        .until(&format!("the status says {words}"), async || {
+        .until_with(what, async || {
             let status = escrow.get("/v1/status").await?;
             let told = [&status["bus"]["problem"], &status["sagas"][0]["sight_detail"], &status["sagas"][0]["unbound"]];
-            told.iter().any(|it| it.to_string().contains(words)).then_some(())
+            let is_told = told.iter().any(|it| it.to_string().contains(words));
+            *last.lock().unwrap() = status;
+            is_told.then_some(())
         })
         .await;
 }

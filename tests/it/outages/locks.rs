@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Row as _};
 
 use super::{connect, sql, vhost};
 use crate::support::judgement::Alive;
 use crate::support::postgres;
 use crate::support::scene::{Fate, Scene};
+use crate::support::services::Service;
 
+const TAP: &str = "escrow.tap.default";
 /// Longer than Escrow lets a statement wait for a lock.
 const TOO_LONG: Duration = Duration::from_secs(11);
 
@@ -17,11 +20,13 @@ async fn lock(session: &mut PgConnection, order: &str) {
     session.execute(AssertSqlSafe(lock)).await.unwrap();
 }
 
-/// Waits until Escrow waits for somebody's lock.
-async fn is_waiting(admin: &mut PgConnection) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'escrow' \
-         AND datname = current_database() AND wait_event_type = 'Lock'";
-    while admin.fetch_one(waiting).await.unwrap().get::<i64, _>(0) == 0 {
+/// Waits until Escrow waits for a lock of this session.
+async fn is_waited_for(admin: &mut PgConnection, session: &mut PgConnection) {
+    let session: i32 = session.fetch_one("SELECT pg_backend_pid()").await.unwrap().get(0);
+    let waiting = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'escrow' AND {session} = ANY(pg_blocking_pids(pid))"
+    );
+    while admin.fetch_one(AssertSqlSafe(waiting.clone())).await.unwrap().get::<i64, _>(0) == 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -37,16 +42,22 @@ async fn deadlocks_and_locked_rows_cost_nothing_but_time() {
     scene.open().await;
     let mut waiting: Vec<String> = scene.deadlines.lock().unwrap().keys().cloned().collect();
     waiting.sort();
-    let [first, .., last] = waiting.as_slice() else { panic!("some wait") };
-    let (mut admin, mut intruder) = (connect(&url).await, connect(&url).await);
+    let [held, first, .., last] = waiting.as_slice() else { panic!("some wait") };
+    let (mut admin, mut holder, mut intruder) = (connect(&url).await, connect(&url).await, connect(&url).await);
 
-    // Escrow locks in the order of keys: it has the first, and waits for the last.
+    // While the answer to one order is held up, the others gather: they are the next batch, all together.
+    holder.execute("BEGIN").await.unwrap();
+    lock(&mut holder, held).await;
+    scene.say("inventory_exchange", "InventoryReserved", held, &json!({})).await;
+    is_waited_for(&mut admin, &mut holder).await;
     intruder.execute("SET deadlock_timeout = '10min'; BEGIN").await.unwrap();
     lock(&mut intruder, last).await;
-    scene.escrow().signal("-STOP");
     scene.answer().await;
-    scene.escrow().signal("-CONT");
-    is_waiting(&mut admin).await;
+    let service = Service::connect(&vhost.url()).await;
+    scene.escrow().until("all answers are with Escrow", async || (service.ready(TAP).await == 0).then_some(())).await;
+    holder.execute("ROLLBACK").await.unwrap();
+    // It locks in the order of keys: it has the first, and waits for the last.
+    is_waited_for(&mut admin, &mut intruder).await;
     lock(&mut intruder, first).await;
     let deadlocks = "SELECT pg_stat_get_db_deadlocks(oid) FROM pg_database WHERE datname = current_database()";
     scene.escrow().until("it was in a deadlock", async || (admin_count(&url, deadlocks).await > 0).then_some(())).await;
