@@ -104,10 +104,10 @@ pub struct DoctorConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeekConfig {
     pub amqp_url: String,
-    pub exchange: String,
-    /// `None`: those that see most on every type of exchange.
+    pub exchanges: Vec<String>,
+    /// On each of them; `None`: those that see most on every type of exchange.
     pub keys: Option<Vec<String>>,
-    /// The Escrow whose tap has to be on this broker; `None`: whatever the end of the look does to the exchange is accepted.
+    /// The Escrow whose tap has to be on this broker; `None`: whatever the end of the look does to the exchanges is accepted.
     pub beside: Option<String>,
     pub run_for: Duration,
     /// The look ends with this many messages.

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-pub use self::peek::{Peek, PeekError};
+pub use self::peek::{Peek, PeekError, Peeked};
 use crate::saga::definition::Declare;
 use crate::saga::time::{Moment, Span};
 

@@ -1,18 +1,18 @@
-//! A look at what passes through one foreign exchange, for a person who is about to write a definition.
+//! A look at what passes through foreign exchanges, for a person who is about to write a definition.
 //!
 //! Nothing is read from a service's queue: a queue of Escrow's own is bound for the time of the look, and goes with it.
 
 use std::time::Duration;
 
-use super::{BusError, Wanted};
+use super::{BusError, Delivery, Wanted};
 
 /// What to look at, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peek {
-    pub exchange: String,
-    /// Binding keys; `None` for those that see most on every type of exchange.
+    pub exchanges: Vec<String>,
+    /// Binding keys, on each of them; `None` for those that see most on every type of exchange.
     pub keys: Option<Vec<String>>,
-    /// The name of an Escrow whose tap has to be on this broker, so that the look does not leave the exchange without bindings.
+    /// The name of an Escrow whose tap has to be on this broker, so that the look does not leave the exchanges without bindings.
     pub beside: Option<String>,
     /// From when the queue is bound.
     pub wait: Duration,
@@ -25,8 +25,16 @@ pub struct Peek {
 impl Peek {
     /// The keys to bind.
     pub fn binding_keys(&self) -> Vec<String> {
-        Wanted { exchange: self.exchange.clone(), keys: self.keys.clone(), ..Wanted::default() }.binding_keys()
+        Wanted { keys: self.keys.clone(), ..Wanted::default() }.binding_keys()
     }
+}
+
+/// A message that passed.
+#[derive(Clone, Debug)]
+pub struct Peeked {
+    /// When it came, after the look began.
+    pub after: Duration,
+    pub delivery: Delivery,
 }
 
 /// Why nothing could be looked at.

@@ -11,16 +11,22 @@
 mod draft;
 mod gather;
 mod guess;
+mod record;
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use self::gather::{EventSeen, Gathered, OrderIdSeen};
+use self::record::Record;
 use super::args::{Format, PageArgs, PeekArgs};
 use super::client::Client;
 use super::failure::{FAILURE, Failure, NOT_ALLOWED, NOT_FOUND, UNAVAILABLE};
 use super::output::{Column, Output, Said, at, card, lines, plain, pretty};
 use super::start::Start;
-use crate::bus::{BusError, PeekError};
+use crate::bus::{BusError, Delivery, PeekError, Peeked};
 use crate::config::PeekConfig;
 use crate::saga::time::Span;
 
@@ -38,33 +44,57 @@ const ORDER_IDS: [Column; 4] = [
 
 /// Runs the command.
 pub async fn run(args: PeekArgs, output: Output, program: &dyn Start) -> Result<Said, Failure> {
-    let PeekArgs { amqp_url, exchange, keys, run_for, count, name, force, server } = args;
+    let PeekArgs { amqp_url, exchanges, keys, run_for, count, record, name, force, server } = args;
+    let shown = exchanges.join(", ");
     if !force {
-        let watched = watches(&Client::new(server)?, &name, &exchange).await;
-        watched.map_err(|why| refusal(&exchange, &why))?;
+        let client = Client::new(server)?;
+        for exchange in &exchanges {
+            watches(&client, &name, exchange).await.map_err(|why| refusal(exchange, &why))?;
+        }
     }
+    // Before the look: minutes of it are not to be lost to a file that cannot be written.
+    let record = record.map(|file| create(&file).map(|into| (file, into))).transpose()?;
     if output.format == Format::Table {
         let long = Span(i64::try_from(run_for.as_micros()).unwrap_or(i64::MAX));
-        eprintln!("looking at {} for {long}, or {count} messages; Ctrl-C ends it with what there is", plain(&exchange));
+        eprintln!("looking at {} for {long}, or {count} messages; Ctrl-C ends it with what there is", plain(&shown));
     }
     let config = PeekConfig {
         amqp_url,
-        exchange: exchange.clone(),
+        exchanges: exchanges.clone(),
         keys: keys.clone(),
         beside: (!force).then_some(name),
         run_for,
         messages_max: count,
     };
-    let deliveries = program.peek(config).await.map_err(|error| failure(&exchange, error))?;
+    let peeked = program.peek(config).await.map_err(|error| failure(&shown, error))?;
+    let note = record.map(|(file, into)| write_down(&peeked, &file, into)).transpose()?;
+    let deliveries: Vec<Delivery> = peeked.into_iter().map(|it| it.delivery).collect();
     let seen = gather::gather(&deliveries);
-    let definition = draft::draft(&exchange, keys.as_deref(), &seen);
-    let value = report(&exchange, &seen, definition.as_deref());
+    let definition = draft::draft(&exchanges, keys.as_deref(), &seen);
+    let value = report(&exchanges, &seen, definition.as_deref());
     let text = match output.format {
-        Format::Table => screen(&exchange, &value, definition.as_deref(), output),
+        Format::Table => screen(&shown, &value, definition.as_deref(), output),
         Format::Json => pretty(&value),
         Format::Jsonl => lines(&by_line(value)),
     };
-    Ok(Said::text(text))
+    Ok(Said { text, note, exit: 0 })
+}
+
+/// A file that was not there.
+fn create(file: &Path) -> Result<File, Failure> {
+    File::create_new(file).map_err(|error| Failure::new(FAILURE, "unwritable", format!("{}: {error}", file.display())))
+}
+
+fn write_down(peeked: &[Peeked], file: &Path, mut into: File) -> Result<String, Failure> {
+    let Record { text, left_out } = record::record(peeked);
+    let named = file.display();
+    into.write_all(text.as_bytes())
+        .map_err(|error| Failure::new(FAILURE, "unwritable", format!("{named}: {error}")))?;
+    let but = if left_out == 0 { String::new() } else { format!(", without {left_out} that are no text") };
+    Ok(format!(
+        "{} messages written to {named}{but}; try a definition on them: escrow try FILE --events {named}",
+        text.lines().count()
+    ))
 }
 
 /// Whether an Escrow called `name` watches the exchange now.
@@ -116,9 +146,9 @@ fn failure(exchange: &str, error: anyhow::Error) -> Failure {
     }
 }
 
-fn report(exchange: &str, seen: &Gathered, definition: Option<&str>) -> Value {
+fn report(exchanges: &[String], seen: &Gathered, definition: Option<&str>) -> Value {
     json!({
-        "exchange": exchange,
+        "exchanges": exchanges,
         "messages": seen.messages,
         "own": seen.own,
         "events": seen.events.iter().map(event).collect::<Vec<_>>(),

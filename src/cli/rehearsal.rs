@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::bus::{Delivery, Envelope};
 use crate::saga::batch::{Changes, Loaded, SavedOrder, Sealed, StoredPayload};
@@ -48,7 +49,8 @@ pub struct Recorded {
     pub headers: BTreeMap<String, Value>,
     #[serde(default)]
     pub properties: BTreeMap<String, Value>,
-    pub body: Value,
+    /// As it came; a string stands for a body that is not JSON.
+    pub body: Box<RawValue>,
 }
 
 /// One entry an order's trail would have got, with what would have been published with it.
@@ -97,9 +99,9 @@ pub fn read_events(text: &str) -> Result<Vec<(Moment, Delivery)>, String> {
             exchange: recorded.exchange,
             routing_key: recorded.routing_key,
             envelope: Envelope { headers: recorded.headers, properties: recorded.properties },
-            body: match recorded.body {
-                Value::String(text) => text.into_bytes(),
-                other => other.to_string().into_bytes(),
+            body: match serde_json::from_str::<String>(recorded.body.get()) {
+                Ok(text) => text.into_bytes(),
+                Err(_) => recorded.body.get().as_bytes().to_vec(),
             },
             redelivered: false,
         };

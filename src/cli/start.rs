@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::bus::Delivery;
+use crate::bus::Peeked;
 pub use crate::bus::Unbinding;
 pub use crate::bus::plan::Plan;
 use crate::config::{
@@ -14,8 +14,8 @@ use crate::config::{
 pub use crate::doctor::Finding;
 use crate::store::Store;
 
-/// What a look at an exchange saw, in the order of arrival.
-pub type Seen = Vec<Delivery>;
+/// What a look at exchanges saw, in the order of arrival.
+pub type Seen = Vec<Peeked>;
 
 /// What only the whole program can do.
 pub trait Start: Sync {
@@ -28,7 +28,7 @@ pub trait Start: Sync {
     /// Brings the database up to date.
     fn migrate(&self, config: MigrateConfig) -> BoxFuture<'_, anyhow::Result<()>>;
 
-    /// Looks at what passes through an exchange. An error that holds a `PeekError` says what was missing.
+    /// Looks at what passes through exchanges. An error that holds a `PeekError` says what was missing.
     fn peek(&self, config: PeekConfig) -> BoxFuture<'_, anyhow::Result<Seen>>;
 
     /// Says what Escrow needs on a broker, for an administrator.

@@ -1,7 +1,7 @@
-//! A look at what passes through one exchange: one connection, one exclusive queue, gone when the look ends.
+//! A look at what passes through exchanges: one connection, one exclusive queue, gone when the look ends.
 //!
 //! ```text
-//!   is the exchange there? ─▶ is the tap there? ─▶ escrow.peek.UUID ◀─bind─ exchange
+//!   are the exchanges there? ─▶ is the tap there? ─▶ escrow.peek.UUID ◀─bind─ exchanges
 //!                                                    │ until the time, the messages or the bytes are up
 //!                                                    ▼
 //!                                                 delete the queue, close
@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::connect::{self, Fault, Live};
 use super::names::{Names, OwnName};
 use super::{source, topology};
-use crate::bus::{BusError, Delivery, Peek, PeekError};
+use crate::bus::{BusError, Peek, PeekError, Peeked};
 
 /// What waits in the queue when messages come faster than they are read; a look wants examples, not all.
 const QUEUE_MAX_MESSAGES: i64 = 10_000;
@@ -30,11 +30,11 @@ const QUEUE_MAX_BYTES: i64 = 64 << 20;
 /// Should a broker ever keep the queue of a connection that is gone.
 const QUEUE_EXPIRES_MS: i64 = 60_000;
 
-/// Looks at an exchange; ends early, with what was seen, when `stop` does.
+/// Looks at exchanges; ends early, with what was seen, when `stop` does.
 ///
 /// # Errors
 /// Nothing was seen, or the connection was lost.
-pub async fn peek(url: &str, look: &Peek, stop: impl Future<Output = ()> + Send) -> Result<Vec<Delivery>, PeekError> {
+pub async fn peek(url: &str, look: &Peek, stop: impl Future<Output = ()> + Send) -> Result<Vec<Peeked>, PeekError> {
     let uri: AMQPUri = super::read_url(url)?;
     let queue = OwnName::new(&format!("escrow.peek.{}", Uuid::new_v4()))
         .ok_or_else(|| BusError::Misconfigured("the queue for the look has no name".into()))?;
@@ -52,11 +52,15 @@ async fn look_through(
     queue: &OwnName,
     look: &Peek,
     stop: impl Future<Output = ()> + Send,
-) -> Result<Vec<Delivery>, PeekError> {
-    let no_exchange = || PeekError::NoExchange(look.exchange.clone());
-    let exchange = ShortString::try_new(look.exchange.as_str()).map_err(|_| no_exchange())?;
-    if !topology::has_exchange(live, exchange.clone()).await.map_err(BusError::from)? {
-        return Err(no_exchange());
+) -> Result<Vec<Peeked>, PeekError> {
+    let mut exchanges = Vec::new();
+    for name in &look.exchanges {
+        let no_exchange = || PeekError::NoExchange(name.clone());
+        let exchange = ShortString::try_new(name.as_str()).map_err(|_| no_exchange())?;
+        if !topology::has_exchange(live, exchange.clone()).await.map_err(BusError::from)? {
+            return Err(no_exchange());
+        }
+        exchanges.push(exchange);
     }
     if let Some(name) = &look.beside {
         let tap = Names::new(name)?.tap;
@@ -67,12 +71,15 @@ async fn look_through(
     // The queue belongs to the connection; all that may be refused from here on is asked on one channel.
     let channel = live.channel().await.map_err(BusError::from)?;
     declare(live, &channel, queue).await.map_err(BusError::from)?;
-    for key in look.binding_keys() {
-        let key = ShortString::try_new(key.as_str())
-            .map_err(|_| BusError::Misconfigured(format!("no binding key is as long as `{key:.40}…`")))?;
-        let (options, exchange) = (QueueBindOptions::default(), exchange.clone());
-        let bind = channel.queue_bind(queue.short(), exchange, key, options, FieldTable::default());
-        live.rpc("queue.bind", bind).await.map_err(|fault| or_missing(fault, no_exchange))?;
+    for exchange in exchanges {
+        let no_exchange = || PeekError::NoExchange(exchange.to_string());
+        for key in look.binding_keys() {
+            let key = ShortString::try_new(key.as_str())
+                .map_err(|_| BusError::Misconfigured(format!("no binding key is as long as `{key:.40}…`")))?;
+            let options = QueueBindOptions::default();
+            let bind = channel.queue_bind(queue.short(), exchange.clone(), key, options, FieldTable::default());
+            live.rpc("queue.bind", bind).await.map_err(|fault| or_missing(fault, no_exchange))?;
+        }
     }
     let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..BasicConsumeOptions::default() };
     let consume = channel.basic_consume(queue.short(), "".into(), options, FieldTable::default());
@@ -90,8 +97,9 @@ async fn gather(
     consumer: &mut Consumer,
     look: &Peek,
     stop: impl Future<Output = ()> + Send,
-) -> Result<Vec<Delivery>, PeekError> {
-    let until = Instant::now() + look.wait;
+) -> Result<Vec<Peeked>, PeekError> {
+    let began = Instant::now();
+    let until = began + look.wait;
     let (mut seen, mut bytes) = (Vec::new(), 0);
     tokio::pin!(stop);
     while seen.len() < look.messages_max && bytes < look.bytes_max {
@@ -104,7 +112,7 @@ async fn gather(
             Err(_) => break,
             Ok(Some(Ok(arrived))) => {
                 bytes += arrived.data.len();
-                seen.push(source::delivery(arrived));
+                seen.push(Peeked { after: began.elapsed(), delivery: source::delivery(arrived) });
             }
             Ok(Some(Err(error))) => return Err(BusError::Disconnected(error.to_string()).into()),
             Ok(None) => return Err(BusError::Disconnected("the broker ended the consumer".into()).into()),

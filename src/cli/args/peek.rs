@@ -1,5 +1,6 @@
 //! What can be typed after `escrow peek`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -15,9 +16,9 @@ pub struct PeekArgs {
     /// `amqp://…` or `amqps://…`
     #[arg(long, env = "AMQP_URL", hide_env_values = true, value_parser = NonEmptyStringValueParser::new())]
     pub amqp_url: String,
-    /// The exchange to look at
-    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
-    pub exchange: String,
+    /// The exchange to look at; several, separated by commas, are seen in one sequence
+    #[arg(long = "exchange", required = true, value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    pub exchanges: Vec<String>,
     /// Binding keys, separated by commas; left out: `#` and the empty key
     #[arg(long, value_delimiter = ',')]
     pub keys: Option<Vec<String>>,
@@ -27,6 +28,9 @@ pub struct PeekArgs {
     /// End with this many messages
     #[arg(long, value_parser = messages, default_value_t = MESSAGES_MAX)]
     pub count: usize,
+    /// Write what is seen to this new file, for `escrow try --events`
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Names the tap of the Escrow that watches the exchange already
     #[arg(long, env = "ESCROW_NAME", default_value = "default", value_parser = tap_name)]
     pub name: String,

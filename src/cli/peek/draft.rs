@@ -16,23 +16,25 @@ const NAME_BYTES_MAX: usize = 90;
 const YAML_WORDS: [&str; 8] = ["true", "false", "null", "yes", "no", "on", "off", "y"];
 
 /// The definition; `None` when no event was seen that a definition could name.
-pub fn draft(exchange: &str, keys: Option<&[String]>, seen: &Gathered) -> Option<String> {
+pub fn draft(exchanges: &[String], keys: Option<&[String]>, seen: &Gathered) -> Option<String> {
     let names: Vec<&str> = seen.events.iter().filter_map(|event| event.name.as_deref()).collect();
     let (shown, left_out): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| is_writable(name));
     let event: Vec<String> = seen.event.iter().filter(|it| is_writable(it)).cloned().collect();
-    if shown.is_empty() || !is_writable(exchange) || (event.is_empty() && seen.preset.is_none()) {
+    if shown.is_empty() || !exchanges.iter().all(|it| is_writable(it)) || (event.is_empty() && seen.preset.is_none()) {
         return None;
     }
     let mut text = format!(
         "# A start, guessed from {} messages. Say what comes after what, and by when; then `escrow check` it.\n\
-         saga: {}\nversion: 1\nmode: observe\n\nwatch:\n  - exchange: {}\n",
+         saga: {}\nversion: 1\nmode: observe\n\nwatch:\n",
         seen.messages,
-        scalar(&name_of(exchange, "saga")),
-        scalar(exchange)
+        scalar(&name_of(exchanges.first().map_or("", String::as_str), "saga"))
     );
-    if let Some(keys) = keys {
-        let keys: Vec<String> = keys.iter().map(|key| quoted(key)).collect();
-        let _ = writeln!(text, "    keys: [{}]", keys.join(", "));
+    for exchange in exchanges {
+        let _ = writeln!(text, "  - exchange: {}", scalar(exchange));
+        if let Some(keys) = keys {
+            let keys: Vec<String> = keys.iter().map(|key| quoted(key)).collect();
+            let _ = writeln!(text, "    keys: [{}]", keys.join(", "));
+        }
     }
     text += &read(seen, &event);
     text += "\n# In the order in which they were first seen, one after the other. Steps that do not wait for each other run beside\n\

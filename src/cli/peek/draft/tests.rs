@@ -19,7 +19,7 @@ fn message(routing_key: &str, body: &Value) -> Delivery {
 }
 
 fn drafted(exchange: &str, keys: Option<&[String]>, deliveries: &[Delivery]) -> (Saga, String) {
-    let text = draft(exchange, keys, &gather(deliveries)).expect("there is something to begin with");
+    let text = draft(&[exchange.to_owned()], keys, &gather(deliveries)).expect("there is something to begin with");
     match parse("draft.yaml", &text) {
         Ok(parsed) => (parsed.saga, text),
         Err(findings) => {
@@ -122,6 +122,7 @@ fn more_events_than_a_saga_has_are_cut() {
 
 #[test]
 fn without_a_name_there_is_nothing_to_begin_with() {
-    assert_eq!(draft("shop", None, &gather(&[])), None);
-    assert_eq!(draft("shop", None, &gather(&[message("", &json!({"total": 1}))])), None);
+    let shop = ["shop".to_owned()];
+    assert_eq!(draft(&shop, None, &gather(&[])), None);
+    assert_eq!(draft(&shop, None, &gather(&[message("", &json!({"total": 1}))])), None);
 }
