@@ -403,8 +403,8 @@ async fn a_retry_reaches_only_a_queue_that_can_take_it(bus: Bus) {
         };
         timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{queue} was never {expected}"));
     };
-    until_told("1", "nowhere", "there is no queue").await;
-    until_told("2", "inventory", "nobody consumes").await;
+    until_told("1", "nowhere", "does not exist").await;
+    until_told("2", "inventory", "has no consumer").await;
     let mut reader = bus.service.consume("inventory").await;
     until_told("3", "inventory", "no binding").await;
     bus.service.queue("inventory", "escrow.retry", "inventory").await;
