@@ -173,7 +173,9 @@ fn every_setting_that_decides_something_is_part_of_the_meaning() {
 #[test]
 fn the_queue_of_a_step_is_the_one_given_and_else_the_one_its_retries_go_to() {
     let after = |rest: &str| {
-        let saga = valid(&with_steps(&format!("  a:\n    done: A\n  b:\n    after: a\n    done: B\n    within: 5s\n    {rest}")));
+        let saga = valid(&with_steps(&format!(
+            "  a:\n    done: A\n  b:\n    after: a\n    done: B\n    within: 5s\n    {rest}"
+        )));
         let step = &saga.steps[1];
         (step.queue().map(str::to_owned), step.undo_queue().map(str::to_owned))
     };
