@@ -230,7 +230,7 @@ fn notes(whom: &PlanFor, reach: &Reach) -> Vec<String> {
             "Escrow looks at the queues {}, passively. RabbitMQ 3.10 asks for no right to do so, and the plan grants none. Where the \
              broker refuses it (4.3 asks for any one permission on the name), retries to the queue are withheld, and `why` cannot say \
              what is wrong with it, until you add one: write is the least, which lets this user bind and unbind the queue where it may \
-             read the exchange, and neither consume nor delete it",
+             read the exchange, and publish to an exchange of that name, but neither consume nor delete it",
             queues.join(", ")
         ));
     }
