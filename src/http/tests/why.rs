@@ -360,7 +360,7 @@ fn a_stuck_order_says_what_is_wrong_with_the_queue_where_a_silence_holds_it() {
         (StuckReason::Failed, INVENTORY, StepStatus::Failed, None),
     ] {
         let why = with_queue(reason, step, status).why();
-        let said = queue.map(|queue| format!("; queue {queue} has no consumer and 5 messages; `"));
+        let said = queue.map(|queue| format!("; queue {queue} has no consumer and 5 messages; "));
         assert!(why.contains(said.as_deref().unwrap_or("")), "{reason:?}: {why}");
         assert_eq!(why.contains("no consumer"), queue.is_some(), "{reason:?}: {why}");
     }
