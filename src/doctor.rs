@@ -27,7 +27,7 @@ impl Level {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
-    /// What kind of thing: `broker`, `tap`, `rights`, `watched`, `retries`, `database`, `clock`, `definitions`, `server`.
+    /// What kind of thing: `broker`, `tap`, `rights`, `watched`, `retries`, `queues`, `database`, `clock`, `definitions`, `server`.
     pub area: &'static str,
     pub level: Level,
     pub what: String,

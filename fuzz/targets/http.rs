@@ -17,6 +17,7 @@ use escrow::saga::catalog::Catalog;
 use escrow::saga::definition::Mode;
 use escrow::saga::migration::{Migration, MigrationAnswer};
 use escrow::saga::parse::parse;
+use escrow::saga::queue::QueueFinding;
 use escrow::saga::time::Moment;
 use escrow::store::{self, Bulk, BulkAsk, Listed, OrderFilter, Page, Query, StoreError};
 use escrow::telemetry::Metrics;
@@ -238,6 +239,10 @@ impl Desk for FakeDesk {
 
     fn drop_quarantined(&self, _: i64, _: String, _: String) -> BoxFuture<'_, Result<(), ResolveError>> {
         done(Ok(()))
+    }
+
+    fn queue_finding(&self, _: &str) -> Option<QueueFinding> {
+        None
     }
 
     fn watermark(&self, _: &str) -> Option<Moment> {

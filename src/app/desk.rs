@@ -16,6 +16,7 @@ use crate::saga::brake::Brake;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
 use crate::saga::migration::{Migration, MigrationAnswer};
+use crate::saga::queue::QueueFinding;
 use crate::saga::time::Moment;
 use crate::store::{Bulk, BulkAsk, Listed, OrderFilter, Page, StoreError};
 use crate::worker::Escrow;
@@ -212,6 +213,10 @@ impl Desk for RunningDesk {
             }
         });
         StatusReport { name: self.name.clone(), started_at: self.started_at, bus, sagas, unbound, problems, refusal }
+    }
+
+    fn queue_finding(&self, queue: &str) -> Option<QueueFinding> {
+        self.escrow.queues.of(queue)
     }
 
     fn nudges(&self) -> watch::Receiver<u64> {

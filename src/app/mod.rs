@@ -36,6 +36,7 @@ use crate::worker::doubts::Doubts;
 use crate::worker::gauges::Gauges;
 use crate::worker::ingest::Ingest;
 use crate::worker::looks::{self, Looks};
+use crate::worker::queues::Queues;
 use crate::worker::relay::Relay;
 use crate::worker::watermark::{Accepting, Pulse, Watermarks};
 use crate::worker::{Escrow, Worker, WorkerError, drive, housekeeping};
@@ -221,8 +222,9 @@ fn workers(escrow: &Arc<Escrow>, watermarks: &Arc<Watermarks>, bus: Option<&Bus>
         Box::new(Definitions::new(shared())),
         Box::new(Gauges::new(shared(), Arc::clone(watermarks), tap())),
     ];
-    if let Some(tap) = tap() {
-        workers.push(Box::new(Looks::new(shared(), tap)));
+    if let Some(bus) = bus {
+        workers.push(Box::new(Looks::new(shared(), Arc::clone(&bus.tap))));
+        workers.push(Box::new(Queues::new(shared(), Arc::clone(&bus.sink))));
     }
     workers
 }

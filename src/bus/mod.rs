@@ -28,6 +28,7 @@ use serde_json::Value;
 
 pub use self::peek::{Peek, PeekError, Peeked};
 use crate::saga::definition::Declare;
+use crate::saga::queue::Found;
 use crate::saga::time::{Moment, Span};
 
 /// A message found on the bus.
@@ -189,6 +190,13 @@ pub enum Published {
 pub trait Sink: Send + Sync {
     /// Publishes all and waits for the word on each; one answer per publication, in their order.
     fn publish(&self, publications: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Published>, BusError>>;
+
+    /// Looks at a queue of a service, passively: the same look that withholds retries, so that one per queue and second serves
+    /// everybody who asks. Nothing is declared, consumed or published.
+    ///
+    /// # Errors
+    /// Nothing is known about it.
+    fn look_at_queue(&self, queue: String) -> BoxFuture<'_, Result<Found, BusError>>;
 
     /// Whether it is connected now, for `/readyz`.
     fn is_connected(&self) -> bool;

@@ -20,6 +20,8 @@ pub struct Reach {
     pub watched: Vec<Wanted>,
     /// Queues that get re-sent messages.
     pub retry_queues: BTreeSet<String>,
+    /// Queues of services that are looked at, passively: those that get re-sent messages, and those `handled_by` names.
+    pub looked_at: BTreeSet<String>,
     /// Exchanges Escrow publishes to besides its own, with the routing keys.
     pub published: BTreeMap<String, Keys>,
     /// The routing keys on Escrow's own exchange.

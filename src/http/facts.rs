@@ -13,6 +13,7 @@ use crate::saga::definition::{Mode, OnFailure, OnTimeout, Saga, Step, StepIx, Wi
 use crate::saga::expression::Expression;
 use crate::saga::machine;
 use crate::saga::order::{Doubt, Order, Status, StepStatus, StuckReason, TurnPhase, Unproven};
+use crate::saga::queue::QueueFinding;
 use crate::saga::time::{Moment, Span};
 use crate::store::StepStats;
 
@@ -32,6 +33,8 @@ pub struct Facts<'a> {
     /// Of the order's saga.
     pub stats: &'a [StepStats],
     pub watermark: Option<Moment>,
+    /// What is known of the queues this saga's services consume.
+    pub queues: &'a [QueueFinding],
     /// By the database's clock.
     pub now: Moment,
 }
@@ -50,6 +53,8 @@ pub struct Wait {
     pub due: bool,
     /// It is the undoing of the step that is awaited.
     pub is_undoing: bool,
+    /// The queue of the service that is to answer, as it was found since.
+    pub queue: Option<QueueFinding>,
 }
 
 /// What happens next by itself.
@@ -107,15 +112,25 @@ impl<'a> Facts<'a> {
             || self.order.life.needs.iter().any(|it| it.step == Some(ix) && is_overdue(it.reason));
         let passed = |by: Moment| deadline.is_some_and(|deadline| deadline <= by);
         let overdue = given_up || self.watermark.is_some_and(passed);
+        let since = if is_undoing { state.undo.confirmed_at.or(self.turned_at()) } else { state.opened_at };
         Wait {
             step: ix,
             events: if is_undoing { self.saga.awaited_compensation(ix) } else { self.saga.awaited(ix) },
-            since: if is_undoing { state.undo.confirmed_at.or(self.turned_at()) } else { state.opened_at },
+            since,
             deadline,
             overdue,
             due: !overdue && passed(self.now),
             is_undoing,
+            queue: self.queue(ix, is_undoing, since).cloned(),
         }
+    }
+
+    /// What is known of the queue whose service answers a step, or its undoing. What was seen before the wait began says nothing
+    /// about it, and what was seen long ago nothing about now.
+    fn queue(&self, ix: StepIx, is_undoing: bool, since: Option<Moment>) -> Option<&'a QueueFinding> {
+        let queue = if is_undoing { self.step(ix).undo_queue() } else { self.step(ix).queue() }?;
+        let finding = self.queues.iter().find(|finding| finding.queue == queue)?;
+        (finding.is_fresh(self.now) && since.is_none_or(|since| since <= finding.at)).then_some(finding)
     }
 
     /// When a step that is no longer armed became overdue first; `None` where it was computed.
@@ -243,6 +258,7 @@ pub fn stand_in(order: &Order) -> Saga {
         compensation: None,
         count: None,
         by: Vec::new(),
+        handled_by: None,
     };
     Saga {
         name: order.key.saga.clone(),

@@ -22,6 +22,7 @@ use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
 pub use crate::saga::input::Ask;
 use crate::saga::migration::{Migration, MigrationAnswer};
+use crate::saga::queue::QueueFinding;
 use crate::saga::time::{Moment, Span};
 use crate::store::{Bulk, BulkAsk, Listed, OrderFilter, Page, Query, StoreError};
 use crate::telemetry::Metrics;
@@ -94,6 +95,9 @@ pub trait Desk: Send + Sync {
 
     /// How the running Escrow is, from memory.
     fn status(&self) -> StatusReport;
+
+    /// What a look at the queue of a service found a moment ago; `None` while nobody waits for it, or nothing is known.
+    fn queue_finding(&self, queue: &str) -> Option<QueueFinding>;
 
     /// Changes whenever the journal may have grown. A wake-up without data: losing one costs latency only.
     fn nudges(&self) -> watch::Receiver<u64>;

@@ -1,4 +1,4 @@
-//! What one request reads once, to show any number of orders with: the clock, modes, doubts, statistics, watermarks.
+//! What one request reads once, to show any number of orders with: the clock, modes, doubts, statistics, watermarks, queues.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use super::problem::{Problem, unknown};
 use super::state::ApiState;
 use super::view::{self, OrderView};
 use crate::saga::catalog::Catalog;
-use crate::saga::definition::{Mode, Saga};
+use crate::saga::definition::{Mode, Saga, Step};
 use crate::saga::order::{Doubt, Order};
+use crate::saga::queue::QueueFinding;
 use crate::saga::time::Moment;
 use crate::store::StepStats;
 
@@ -24,6 +25,7 @@ pub struct Surroundings {
     doubts: Vec<Doubt>,
     stats: BTreeMap<String, Vec<StepStats>>,
     watermarks: BTreeMap<String, Option<Moment>>,
+    queues: Vec<QueueFinding>,
 }
 
 impl Surroundings {
@@ -32,12 +34,17 @@ impl Surroundings {
         let query = &state.query;
         let mut stats = BTreeMap::new();
         let mut watermarks = BTreeMap::new();
+        let catalog = state.desk.catalog();
+        let steps = catalog.all().filter(|saga| sagas.contains(&saga.name)).flat_map(|saga| &saga.steps);
+        let named: BTreeSet<&str> = steps.flat_map(Step::queues).collect();
+        let queues = named.into_iter().filter_map(|queue| state.desk.queue_finding(queue)).collect();
         for saga in sagas {
             watermarks.insert(saga.clone(), state.desk.watermark(&saga));
             stats.insert(saga.clone(), query.stats(saga, None).await?);
         }
         Ok(Self {
-            catalog: state.desk.catalog(),
+            catalog,
+            queues,
             now: query.now().await?,
             modes: query.modes().await?,
             doubts: query.doubts(DOUBTS_MAX).await?,
@@ -64,6 +71,7 @@ impl Surroundings {
             doubts: &self.doubts,
             stats: self.stats.get(name).map_or(&[], Vec::as_slice),
             watermark: self.watermarks.get(name).copied().flatten(),
+            queues: &self.queues,
             now: self.now,
         })
     }

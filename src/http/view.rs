@@ -13,6 +13,7 @@ use super::why;
 use crate::saga::definition::StepIx;
 use crate::saga::order::{Need, StepState, StuckReason, Unproven};
 use crate::saga::outgoing::derived_id;
+use crate::saga::queue::QueueFinding;
 use crate::saga::time::Moment;
 
 /// One order.
@@ -71,6 +72,20 @@ pub struct WaitView {
     pub due: bool,
     /// It is the undoing of the step that is awaited.
     pub compensation: bool,
+    /// The queue of the service that is to answer, where the definition names one and it was looked at since the wait began.
+    pub queue: Option<QueueView>,
+}
+
+/// A service's queue, as a passive look found it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QueueView {
+    pub queue: String,
+    /// `missing`, `forbidden` (it cannot be seen), `no_consumer`, `backlog` or `consumed` (and no answer came).
+    pub found: String,
+    /// Ready to be delivered; null where the queue cannot be seen.
+    pub messages: Option<u64>,
+    pub consumers: Option<u64>,
+    pub at: String,
 }
 
 /// One step.
@@ -175,6 +190,17 @@ fn wait_view(facts: &Facts<'_>, wait: &Wait) -> WaitView {
         overdue: wait.overdue,
         due: wait.due,
         compensation: wait.is_undoing,
+        queue: wait.queue.as_ref().map(queue_view),
+    }
+}
+
+fn queue_view(finding: &QueueFinding) -> QueueView {
+    QueueView {
+        queue: finding.queue.clone(),
+        found: finding.what.word().to_owned(),
+        messages: finding.what.messages(),
+        consumers: finding.what.consumers(),
+        at: finding.at.rfc3339(),
     }
 }
 

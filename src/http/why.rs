@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::facts::{Facts, NextWhat, Wait};
 use super::view::unproven_word;
-use crate::saga::definition::{Mode, OnTimeout, RetryTo, StepIx};
+use crate::saga::definition::{Mode, OnTimeout, RetryTo, Step, StepIx};
 use crate::saga::order::{Cause, Need, Skipped, Status, StepStatus, StuckReason, TurnPhase, Unproven};
 use crate::saga::time::{Moment, Span};
 
@@ -55,6 +55,7 @@ fn running(facts: &Facts<'_>, waits: &[Wait], unproven: &[Unproven]) -> String {
     if let Some(said) = retried(facts, first.step) {
         let _ = write!(text, ", {said}");
     }
+    say_queue(&mut text, first);
     let _ = write!(text, "; {}", outlook(facts, first, unproven));
     more_waits(&mut text, facts, waits);
     text
@@ -80,6 +81,13 @@ fn waiting(facts: &Facts<'_>, wait: &Wait) -> String {
     text
 }
 
+/// "; queue inventory has no consumer and 312 messages"
+fn say_queue(text: &mut String, wait: &Wait) {
+    if let Some(finding) = &wait.queue {
+        let _ = write!(text, "; {}", foreign(&finding.words()));
+    }
+}
+
 fn retried(facts: &Facts<'_>, step: StepIx) -> Option<String> {
     let attempts = facts.order.steps[step].attempts;
     (attempts > 0).then(|| if attempts == 1 { "retried once".to_owned() } else { format!("retried {attempts} times") })
@@ -93,7 +101,7 @@ fn outlook(facts: &Facts<'_>, wait: &Wait, unproven: &[Unproven]) -> String {
             None => "it has no deadline".to_owned(),
         };
     };
-    let consequence = consequence(facts, wait.step, unproven);
+    let consequence = consequence(facts, wait, unproven);
     if wait.overdue {
         return format!("it is overdue since {deadline}, and now {consequence}");
     }
@@ -108,7 +116,8 @@ fn outlook(facts: &Facts<'_>, wait: &Wait, unproven: &[Unproven]) -> String {
 }
 
 /// What Escrow does about a step that is overdue.
-fn consequence(facts: &Facts<'_>, ix: StepIx, unproven: &[Unproven]) -> String {
+fn consequence(facts: &Facts<'_>, wait: &Wait, unproven: &[Unproven]) -> String {
+    let ix = wait.step;
     let step = facts.step(ix);
     let left = facts.retries_left(ix);
     let acts = if facts.order.has_turned() {
@@ -116,7 +125,8 @@ fn consequence(facts: &Facts<'_>, ix: StepIx, unproven: &[Unproven]) -> String {
     } else if left > 0 {
         let attempt = facts.order.steps[ix].attempts + 1;
         let target = step.retry.as_ref().map_or_else(String::new, |retry| target(&retry.to));
-        format!("its message is sent again{target} (retry {attempt} of {})", attempt + left - 1)
+        let withheld = if is_withheld(step, wait) { ", or withheld if the queue is still so" } else { "" };
+        format!("its message is sent again{target} (retry {attempt} of {}){withheld}", attempt + left - 1)
     } else {
         match step.on_timeout {
             OnTimeout::Alert => return "the order becomes stuck and people are told".to_owned(),
@@ -131,6 +141,12 @@ fn consequence(facts: &Facts<'_>, ix: StepIx, unproven: &[Unproven]) -> String {
         return format!("the order becomes stuck: it is {}, else {acts}", doubt(unproven));
     }
     acts
+}
+
+/// Whether a retry would be withheld now, by what is known of the queue it goes to.
+fn is_withheld(step: &Step, wait: &Wait) -> bool {
+    let Some(RetryTo::Queue(to)) = step.retry.as_ref().map(|retry| &retry.to) else { return false };
+    wait.queue.as_ref().is_some_and(|finding| finding.queue == *to && !finding.what.can_take())
 }
 
 fn target(to: &RetryTo) -> String {
@@ -166,7 +182,9 @@ fn compensating(facts: &Facts<'_>, waits: &[Wait]) -> String {
             let _ = write!(text, ": {}", undoing(facts, first));
         }
         (None, Some(first)) => {
-            let _ = write!(text, ": {}; {}", waiting(facts, first), outlook(facts, first, &[]));
+            let _ = write!(text, ": {}", waiting(facts, first));
+            say_queue(&mut text, first);
+            let _ = write!(text, "; {}", outlook(facts, first, &[]));
         }
         (None, None) => text.push_str(": what is left to undo is being asked for"),
     }
@@ -186,6 +204,7 @@ fn undoing(facts: &Facts<'_>, wait: &Wait) -> String {
         );
     }
     let mut text = format!("waiting{since} for {} (undoing step `{}`)", either(&wait.events), step.name);
+    say_queue(&mut text, wait);
     match wait.deadline {
         Some(deadline) if deadline > facts.now => {
             let _ = write!(text, "; if it does not come within {}, ", deadline.since(facts.now));
@@ -206,6 +225,9 @@ fn stuck(facts: &Facts<'_>, waits: &[Wait], unproven: &[Unproven]) -> String {
         return "stuck, and the reason is not recorded; `close` ends it".to_owned();
     };
     let mut text = format!("stuck for {}: {}", facts.now.since(need.since), trouble(facts, need, waits, unproven));
+    if let Some(wait) = silent(need, waits) {
+        say_queue(&mut text, wait);
+    }
     let _ = write!(text, "; {}", remedy(facts, need));
     if !unproven.is_empty() && need.reason != StuckReason::Unproven {
         let _ = write!(text, "; it is {}", doubt(unproven));
@@ -215,6 +237,21 @@ fn stuck(facts: &Facts<'_>, waits: &[Wait], unproven: &[Unproven]) -> String {
         let _ = write!(text, "; {more} more {} a person", if more == 1 { "thing needs" } else { "things need" });
     }
     text
+}
+
+/// The wait whose silence made the order stuck, where it is a silence and something is known of the queue.
+fn silent<'a>(need: &Need, waits: &'a [Wait]) -> Option<&'a Wait> {
+    let (of_step, undoing) = match need.reason {
+        StuckReason::TimedOut | StuckReason::Held | StuckReason::Unproven | StuckReason::Observe => (need.step?, false),
+        StuckReason::CompensationOverdue => (need.step?, true),
+        StuckReason::OrderOverdue => return waits.iter().find(|wait| wait.queue.is_some()),
+        StuckReason::Failed
+        | StuckReason::CompensationUnroutable
+        | StuckReason::CompensationRefused
+        | StuckReason::CompensationFailed
+        | StuckReason::TemplateFailed => return None,
+    };
+    waits.iter().find(|wait| wait.step == of_step && wait.is_undoing == undoing)
 }
 
 /// What is wrong.

@@ -35,8 +35,8 @@ pub struct Saga {
     pub notify: BTreeSet<Telling>,
     /// The file as it was read.
     pub text: String,
-    /// Hash of the meaning: two texts with the same one follow orders in the same way (mode, brake, notify and attributes are
-    /// left out).
+    /// Hash of the meaning: two texts with the same one follow orders in the same way (mode, brake, notify, attributes and
+    /// `handled_by` are left out).
     pub fingerprint: [u8; 32],
     /// What each event name means to this saga, in definition order.
     pub roles: BTreeMap<String, Vec<PatternRole>>,
@@ -168,6 +168,29 @@ pub struct Step {
     pub count: Option<Expression>,
     /// What tells the counted events apart.
     pub by: Vec<Selector>,
+    /// `handled_by:`; the queue its service consumes, as given ([`Step::queue`]). Only looked at, never published to.
+    pub handled_by: Option<String>,
+}
+
+impl Step {
+    /// The queue its service consumes: the one given, else the one its retries go to.
+    pub fn queue(&self) -> Option<&str> {
+        let retried = self.retry.as_ref().and_then(|retry| match &retry.to {
+            RetryTo::Queue(queue) => Some(queue.as_str()),
+            RetryTo::Exchange { .. } | RetryTo::Original => None,
+        });
+        self.handled_by.as_deref().or(retried)
+    }
+
+    /// The queue the service consumes that undoes it, where one is given.
+    pub fn undo_queue(&self) -> Option<&str> {
+        self.compensation.as_ref()?.handled_by.as_deref()
+    }
+
+    /// Both, where they are known.
+    pub fn queues(&self) -> impl Iterator<Item = &str> {
+        self.queue().into_iter().chain(self.undo_queue())
+    }
 }
 
 /// How long a step may take.
@@ -248,6 +271,8 @@ pub struct Compensation {
     /// From the confirm; an hour where nothing is said and there is a `done`.
     pub within: Option<Span>,
     pub retry: Option<Cadence>,
+    /// `handled_by:`; the queue of the service that undoes it. Only looked at.
+    pub handled_by: Option<String>,
 }
 
 /// How long a compensation may take when the definition does not say.

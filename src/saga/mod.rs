@@ -14,6 +14,7 @@ pub mod migration;
 pub mod order;
 pub mod outgoing;
 pub mod parse;
+pub mod queue;
 pub mod schema;
 pub mod status;
 pub mod time;

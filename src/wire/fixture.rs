@@ -113,6 +113,7 @@ fn step(name: &str, done: Pattern) -> Step {
         compensation: None,
         count: None,
         by: Vec::new(),
+        handled_by: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which definitions are followed: files propose, the database decides.
 //!
 //! A file is applied only if its version is higher than any stored of its saga; going back is a person's command. The same version must mean the same: a text
-//! with another meaning is refused, while mode, brake, notify and attributes may change without a version of their own. A
+//! with another meaning is refused, while mode, brake, notify, attributes and `handled_by` may change without a version of their own. A
 //! lower version, or a file that is gone, changes nothing: what is stored is followed.
 
 use std::sync::Arc;

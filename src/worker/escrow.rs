@@ -21,6 +21,7 @@ use crate::saga::order::DoubtKind;
 use crate::store::{Committed, Store, StoreError};
 use crate::telemetry::Metrics;
 
+use super::queues::Findings;
 use super::sight::Sight;
 
 /// What the loops of one process share.
@@ -29,6 +30,8 @@ pub struct Escrow {
     catalog: RwLock<Arc<Catalog>>,
     pub nudges: Nudges,
     pub sight: Sight,
+    /// What was found in the queues of services that somebody waits for.
+    pub queues: Findings,
     pub metrics: Arc<Metrics>,
     /// New versions of a saga open no orders before the looks say that their bindings stand.
     holds_versions: AtomicBool,
@@ -68,6 +71,7 @@ impl Escrow {
                 journal: watch::Sender::new(0),
             },
             sight: Sight::default(),
+            queues: Findings::default(),
             metrics,
             holds_versions: AtomicBool::new(false),
         }

@@ -5,6 +5,7 @@
 //!   deadlines   what the watermark has passed ─▶ commit  looks      bind watched exchanges, every 2 s
 //!   relay       outbox ─▶ publish ─▶ word ─▶ commit      doubts     what was held back, when a doubt goes
 //!   bulk        actions on many orders, at a rate          housekeeping  by the calendar
+//!   queues      passive looks at queues that somebody waits for
 //! ```
 //!
 //! A loop that fails logs it once, waits, and runs again: the next run is the retry. Loops take no input but what the store
@@ -23,6 +24,7 @@ pub mod ingest;
 mod letting_go;
 pub mod looks;
 pub mod migrating;
+pub mod queues;
 pub mod reach;
 pub mod reading;
 pub mod relay;

@@ -18,6 +18,7 @@ pub fn reach(catalog: &Catalog) -> Reach {
         // Tellings, and compensations that say nothing else, go out under the saga's own name.
         reach.told.add_prefix(&format!("{}.", saga.name));
         for step in &saga.steps {
+            reach.looked_at.extend(step.queues().map(str::to_owned));
             if let Some(retry) = &step.retry {
                 resend(saga, retry, &mut reach);
             }
@@ -33,6 +34,8 @@ fn resend(saga: &Saga, retry: &Retry, reach: &mut Reach) {
     match &retry.to {
         RetryTo::Queue(queue) => {
             reach.retry_queues.insert(queue.clone());
+            // Also where `handled_by` names another one: a look is what withholds a retry.
+            reach.looked_at.insert(queue.clone());
         }
         RetryTo::Exchange { exchange, routing_key } => {
             reach.published.entry(exchange.clone()).or_default().add(routing_key.as_deref());
@@ -80,7 +83,10 @@ steps:
     done: Paid
     within: 1m
     retry: { times: 1, every: 1s, to: { queue: payments } }
-    compensation: { publish: { event: Refund, exchange: refunds, routing_key: "refund.{{ order_id }}" } }
+    compensation:
+      publish: { event: Refund, exchange: refunds, routing_key: "refund.{{ order_id }}" }
+      done: Refunded
+      handled_by: { queue: refunds }
   packed:
     after: placed
     done: Packed
@@ -90,6 +96,7 @@ steps:
   told:
     after: placed
     done: Told
+    handled_by: { queue: mails }
     compensation: { publish: Untell }
 "#;
 
@@ -99,6 +106,7 @@ steps:
         let reach = reach(&catalog);
         assert_eq!(reach.watched.iter().map(|it| it.exchange.as_str()).collect::<Vec<_>>(), ["orders", "shop"]);
         assert_eq!(reach.retry_queues, BTreeSet::from(["payments".to_owned()]));
+        assert_eq!(reach.looked_at, BTreeSet::from(["mails", "payments", "refunds"].map(str::to_owned)));
         assert_eq!(reach.published["refunds"], Keys::Any, "the key is known only when the order is");
         assert_eq!(reach.published["orders"], Keys::Any, "what is sent again keeps its key");
         let mut unpack = Keys::default();

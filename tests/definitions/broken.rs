@@ -170,6 +170,61 @@ fn the_target_of_a_retry_is_one_place_that_is_not_escrow_s_own() {
     );
 }
 
+/// A step with this `handled_by`.
+fn handled_by(rest: &str) -> String {
+    in_steps(&format!("  a:\n    done: A\n  b:\n    after: a\n    done: B\n    within: 5s\n    {rest}"))
+}
+
+#[test]
+fn what_handles_a_step_is_a_queue_of_a_service() {
+    expect(
+        Error,
+        &[
+            (handled_by("handled_by: { queue: «''» }"), "the name of an exchange or queue cannot be empty", ""),
+            (handled_by("«handled_by»: {}"), "`queue` is missing in `handled_by`", "`queue`: Name of the queue"),
+            (handled_by("handled_by: «stock»"), "expected `handled_by`, found text", "a map with the keys `queue`"),
+            (
+                handled_by("handled_by: { queue: q, «exchange»: x }"),
+                "unknown key `exchange` in `handled_by`",
+                "`exchange` stands in",
+            ),
+            (handled_by("handled_by: { «que»: q }"), "unknown key `que` in `handled_by`", "did you mean `queue`?"),
+            (
+                handled_by("handled_by: { queue: «\"{{ order_id }}\"» }"),
+                "the name of an exchange or queue holds no expressions",
+                "",
+            ),
+            (handled_by("«handledby»: { queue: q }"), "unknown key `handledby`", "did you mean `handled_by`?"),
+            (handled_by("«queue»: q"), "unknown key `queue` in a step", "or in `handled_by`"),
+            (
+                handled_by("handled_by: { queue: «escrow.tap.default» }"),
+                "`escrow.tap.default` is Escrow's own",
+                "name the queue of the service",
+            ),
+            (
+                handled_by("compensation: { publish: P, done: D, handled_by: { queue: «escrow.tap.x» } }"),
+                "`escrow.tap.x` is Escrow's own",
+                "name the queue of the service",
+            ),
+            (
+                handled_by("compensation: { publish: P, «handled_by»: { queue: q } }"),
+                "`handled_by` without `done`: nothing is waited for",
+                "add `done`",
+            ),
+        ],
+    );
+    expect(
+        Warning,
+        &[(
+            handled_by("handled_by: { queue: «stock» }\n    retry: { times: 1, every: 1s, to: { queue: stocks } }"),
+            "`stock` is looked at, and retries go to `stocks`",
+            "name its queue in both",
+        )],
+    );
+    let same = "handled_by: { queue: stock }\n    retry: { times: 1, every: 1s, to: { queue: stock } }";
+    assert!(super::support::findings(&handled_by(same)).is_empty());
+}
+
 #[test]
 fn a_retry_that_reaches_others_or_may_have_no_message_is_warned_of() {
     expect(

@@ -167,6 +167,8 @@ fn what_the_schema_refuses_the_checker_refuses_too() {
         with_steps("  a:\n    done: { where: 'true' }"),
         with_steps("  a:\n    done: A\n    on_timeout: skip"),
         with_steps("  a:\n    done: A\n    within: 5s\n    on_timeout: retry"),
+        with_steps("  a:\n    done: A\n    handled_by: stock"),
+        with_steps("  a:\n    done: A\n    handled_by: { queue: '' }"),
         with_steps("  a:\n    done: A\n    by: /x"),
         with_steps("  a:\n    done: A\n    count: 2"),
         with_steps("  a:\n    done: A\n    count: -1\n    by: /x"),

@@ -158,9 +158,39 @@ fn every_setting_that_decides_something_is_part_of_the_meaning() {
         assert!(text.contains(from), "{from}");
         assert_ne!(valid(&text.replacen(from, to, 1)).fingerprint, fingerprint, "{from}");
     }
-    for (from, to) in
-        [("mode: observe", "mode: act"), ("orders: 50", "orders: 5"), ("notify: [timed_out, stuck]", "notify: []")]
-    {
+    for (from, to) in [
+        ("mode: observe", "mode: act"),
+        ("orders: 50", "orders: 5"),
+        ("notify: [timed_out, stuck]", "notify: []"),
+        ("queue: payments", "queue: payments2"),
+        ("queue: refunds", "queue: refunds2"),
+    ] {
+        assert!(text.contains(from), "{from}");
         assert_eq!(valid(&text.replacen(from, to, 1)).fingerprint, fingerprint, "{from}");
     }
+}
+
+#[test]
+fn the_queue_of_a_step_is_the_one_given_and_else_the_one_its_retries_go_to() {
+    let after = |rest: &str| {
+        let saga = valid(&with_steps(&format!(
+            "  a:\n    done: A\n  b:\n    after: a\n    done: B\n    within: 5s\n    {rest}"
+        )));
+        let step = &saga.steps[1];
+        (step.queue().map(str::to_owned), step.undo_queue().map(str::to_owned))
+    };
+    let queue = |name: &str| Some(name.to_owned());
+    assert_eq!(after("late: ignore"), (None, None));
+    assert_eq!(after("handled_by: { queue: billing }"), (queue("billing"), None));
+    assert_eq!(after("retry: { times: 1, every: 1s, to: { queue: q } }"), (queue("q"), None));
+    assert_eq!(after("retry: { times: 1, every: 1s, to: original }"), (None, None));
+    assert_eq!(
+        after("handled_by: { queue: q }\n    retry: { times: 1, every: 1s, to: { exchange: x } }"),
+        (queue("q"), None)
+    );
+    assert_eq!(
+        after("compensation: { publish: P, done: D, handled_by: { queue: r } }"),
+        (None, queue("r")),
+        "the queue of the undoing is not that of the step"
+    );
 }

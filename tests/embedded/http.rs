@@ -16,7 +16,7 @@ steps:
   paid: { after: placed, done: Paid, within: 30s }
 ";
 
-async fn post(running: &Running, name: &str, order: &str) -> u16 {
+pub async fn post(running: &Running, name: &str, order: &str) -> u16 {
     let event = json!({"specversion": "1.0", "type": name, "source": "/shop", "subject": order, "id": format!("{name}-{order}")});
     let client = reqwest::Client::new();
     let url = format!("http://{}/v1/events", running.address);

@@ -13,5 +13,6 @@ mod http;
 mod migrating;
 mod observe;
 mod outages;
+mod queues;
 mod replicas;
 mod versions;

@@ -7,6 +7,7 @@ use escrow::bus::memory::{Kind, MemoryBus, Subscription};
 use escrow::bus::rabbitmq as amqp;
 use escrow::bus::{Item, Published, Sink, Tap, Wanted};
 use escrow::saga::definition::Declare;
+use escrow::saga::queue::Found;
 use escrow::saga::time::Moment;
 use lapin::{Consumer, ExchangeKind};
 use tokio::time::timeout;
@@ -67,6 +68,7 @@ contract! {
     a_publication_is_confirmed_only_if_somebody_is_bound
     a_missing_exchange_is_refused_and_its_neighbours_are_not
     a_retry_reaches_only_a_queue_that_can_take_it
+    a_look_at_a_queue_tells_how_it_is_and_changes_nothing
     a_second_source_stands_by_until_the_first_is_gone
     a_closed_tap_ends_its_sources
 }
@@ -403,14 +405,44 @@ async fn a_retry_reaches_only_a_queue_that_can_take_it(bus: Bus) {
         };
         timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{queue} was never {expected}"));
     };
-    until_told("1", "nowhere", "there is no queue").await;
-    until_told("2", "inventory", "nobody consumes").await;
+    until_told("1", "nowhere", "does not exist").await;
+    until_told("2", "inventory", "has no consumer").await;
     let mut reader = bus.service.consume("inventory").await;
     until_told("3", "inventory", "no binding").await;
     bus.service.queue("inventory", "escrow.retry", "inventory").await;
     until_told("4", "inventory", "confirmed").await;
     assert_eq!(reader.next().await, "4");
     bus.tap.close().await;
+}
+
+async fn a_look_at_a_queue_tells_how_it_is_and_changes_nothing(bus: Bus) {
+    bus.service.exchange("orders", Kind::Fanout).await;
+    // A look may be a second old, so it is repeated until it is the new one.
+    let until_found = async |expected: Found| {
+        let looking = async {
+            while bus.sink.look_at_queue("inventory".to_owned()).await.unwrap() != expected {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("it was never found to be {expected:?}"));
+    };
+    until_found(Found::Missing).await;
+    until_found(Found::Missing).await;
+    bus.service.queue("inventory", "orders", "").await;
+    until_found(Found::NoConsumer { messages: 0 }).await;
+    for number in 0..312 {
+        bus.service.send("orders", "", &number.to_string()).await;
+    }
+    until_found(Found::NoConsumer { messages: 312 }).await;
+    let mut reader = bus.service.consume("inventory").await;
+    for number in 0..312 {
+        assert_eq!(reader.next().await, number.to_string(), "none was taken, and the order is the same");
+    }
+    until_found(Found::Consumed { consumers: 1 }).await;
+    let words = bus.sink.publish(vec![publication("after", "orders", "")]).await.unwrap();
+    assert_eq!(words, [Published::Confirmed], "and the sink goes on");
+    bus.tap.close().await;
+    assert!(bus.sink.look_at_queue("inventory".to_owned()).await.is_err() || matches!(bus.service, Peer::Memory(_)));
 }
 
 async fn a_second_source_stands_by_until_the_first_is_gone(bus: Bus) {

@@ -18,6 +18,7 @@ mod harmless;
 mod outages;
 mod peek;
 mod poison_frames;
+mod queues;
 mod rabbit_plan;
 mod rabbitmq;
 mod rabbitmq_outages;

@@ -13,6 +13,7 @@ use escrow::worker::definitions::{self, Definitions};
 use escrow::worker::doubts::Doubts;
 use escrow::worker::ingest::Ingest;
 use escrow::worker::looks::{self, Looks};
+use escrow::worker::queues::Queues;
 use escrow::worker::relay::Relay;
 use escrow::worker::watermark::{Pulse, Watermarks};
 use escrow::worker::{Escrow, Ran, Worker, backoff};
@@ -57,7 +58,8 @@ impl Replica {
         let workers: Vec<Box<dyn Worker>> = vec![
             Box::new(Pulse::new(shared(), Some(Arc::clone(&tap)))),
             Box::new(Deadlines::new(shared(), watermarks)),
-            Box::new(Relay::new(shared(), Some(sink))),
+            Box::new(Relay::new(shared(), Some(Arc::clone(&sink)))),
+            Box::new(Queues::new(shared(), sink)),
             Box::new(Looks::new(shared(), tap)),
             Box::new(Doubts::new(shared())),
             Box::new(Definitions::new(shared())),

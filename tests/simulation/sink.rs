@@ -1,6 +1,7 @@
 //! Escrow's publishing side of the bus, and who hears what it says.
 
 use escrow::bus::{BusError, Item, Publication, Published, Sink, Target};
+use escrow::saga::queue::Found;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use uuid::Uuid;
@@ -34,9 +35,25 @@ impl Sink for SimSink {
         })
     }
 
+    fn look_at_queue(&self, queue: String) -> BoxFuture<'_, Result<Found, BusError>> {
+        Box::pin(async move {
+            point("bus.queue").await;
+            let mut world = lock(&self.world);
+            if !world.broker.up || world.chaos(3) {
+                return Err(gone("the bus is away"));
+            }
+            Ok(found(&world, &queue))
+        })
+    }
+
     fn is_connected(&self) -> bool {
         lock(&self.world).broker.up
     }
+}
+
+/// A busy queue has nobody who reads it.
+fn found(world: &World, queue: &str) -> Found {
+    Found::counted(0, u64::from(!world.broker.busy.contains(queue)))
 }
 
 fn publish(world: &mut World, publication: &Publication) -> Published {
@@ -75,8 +92,8 @@ fn original_id(world: &World, publication: &Publication) -> Option<String> {
 
 fn route(world: &mut World, publication: &Publication) -> Published {
     let (exchange, routing_key) = match &publication.target {
-        Target::Queue(queue) if world.broker.busy.contains(queue) => {
-            return Published::Withheld(format!("nobody consumes the queue `{queue}`"));
+        Target::Queue(queue) if !found(world, queue).can_take() => {
+            return Published::Withheld(found(world, queue).words(queue));
         }
         Target::Queue(_) => return Published::Confirmed,
         Target::Exchange { exchange, routing_key } => (exchange.clone(), routing_key.clone()),

@@ -33,7 +33,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ),
     ("store", &["saga", "clock"]),
     // Moves bytes and knows nothing of orders; of what is sent, it knows the name of Escrow's own exchange.
-    ("bus", &["saga::time", "saga::definition", "saga::outgoing", "doctor"]),
+    ("bus", &["saga::time", "saga::definition", "saga::outgoing", "saga::queue", "doctor"]),
     ("worker", &["saga", "wire", "store", "bus", "clock", "telemetry"]),
     ("http", &["saga", "wire", "store", "bus", "clock", "telemetry"]),
     ("cli", &["saga", "wire", "store", "bus", "worker", "http", "clock", "telemetry", "config", "doctor"]),

@@ -30,9 +30,10 @@ const STEPPED: [(&str, &[&str]); 15] = [
 ];
 
 /// The other files of the loops, and why their waits are no steps.
-const OTHERS: [(&str, &str); 5] = [
+const OTHERS: [(&str, &str); 6] = [
     ("src/worker/mod.rs", "the driver: runs the loops, and waits between their runs"),
     ("src/worker/gauges.rs", "reads numbers for metrics, and writes nothing"),
+    ("src/worker/queues.rs", "looks at queues of services and remembers what it saw; writes nothing"),
     ("src/worker/letting_go.rs", "tidies bindings up; every look begins it anew from rows"),
     ("src/worker/migrating.rs", "a person's command; its transactions are those of the store, and it can be repeated"),
     ("src/worker/housekeeping.rs", "by the calendar; nothing an order depends on"),

@@ -27,6 +27,7 @@ pub use self::tap::MemoryTap;
 use super::topic;
 use super::{BusError, Delivery, Envelope, Publication, Published, Sink, Target, canary};
 use crate::saga::outgoing;
+use crate::saga::queue::Found;
 
 /// The exchange re-sent messages take to one queue.
 const RETRY_EXCHANGE: &str = "escrow.retry";
@@ -183,8 +184,9 @@ impl MemoryBus {
                 self.route(&Delivery { exchange, routing_key, envelope, body, redelivered: false }, mandatory)
             }
             Target::Queue(queue) => {
-                if let Err(why) = self.can_take(&queue) {
-                    return Published::Withheld(why);
+                let found = self.found(&queue);
+                if !found.can_take() {
+                    return Published::Withheld(found.words(&queue));
                 }
                 let exchange = RETRY_EXCHANGE.to_owned();
                 let delivery = Delivery { exchange, routing_key: queue.clone(), envelope, body, redelivered: false };
@@ -198,16 +200,9 @@ impl MemoryBus {
         }
     }
 
-    fn can_take(&self, queue: &str) -> Result<(), String> {
+    fn found(&self, queue: &str) -> Found {
         let state = self.lock();
-        match state.queues.get(queue) {
-            None => Err(format!("there is no queue `{queue}`")),
-            Some(found) if found.consumers() == 0 => Err(format!("nobody consumes the queue `{queue}`")),
-            Some(found) if found.ready() > 0 => {
-                Err(format!("the queue `{queue}` has {} messages waiting already", found.ready()))
-            }
-            Some(_) => Ok(()),
-        }
+        state.queues.get(queue).map_or(Found::Missing, |it| Found::counted(it.ready() as u64, it.consumers() as u64))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -223,6 +218,15 @@ impl Sink for MemoryBus {
             }
             Ok(publications.into_iter().map(|publication| self.deliver(publication)).collect())
         })
+    }
+
+    fn look_at_queue(&self, queue: String) -> BoxFuture<'_, Result<Found, BusError>> {
+        let found = if self.is_connected() {
+            Ok(self.found(&queue))
+        } else {
+            Err(BusError::Disconnected("the bus is down".into()))
+        };
+        Box::pin(std::future::ready(found))
     }
 
     fn is_connected(&self) -> bool {

@@ -93,6 +93,9 @@ async fn look(
     for queue in &reach.retry_queues {
         retry_queue(live, queue, findings).await?;
     }
+    for queue in reach.looked_at.difference(&reach.retry_queues) {
+        handling_queue(live, queue, findings).await?;
+    }
     Ok(())
 }
 
@@ -283,6 +286,25 @@ async fn retry_queue(live: &Live, queue: &str, findings: &mut Vec<Finding>) -> R
             "retries",
             format!("the queue {queue} cannot be seen: {text}"),
             "start its service, or mend the definition; until then retries are withheld",
+        ),
+        Err(fault @ Fault::Gone(_)) => return Err(fault),
+    });
+    Ok(())
+}
+
+/// A queue that is only looked at: nothing depends on it but what people are told.
+async fn handling_queue(live: &Live, queue: &str, findings: &mut Vec<Finding>) -> Result<(), Fault> {
+    findings.push(match topology::queue_state(live, short(queue)?).await {
+        Ok(state) if state.consumers == 0 => Finding::warning(
+            "queues",
+            format!("nobody consumes the queue {queue}, which `handled_by` names"),
+            "start its service, or mend the definition",
+        ),
+        Ok(_) => Finding::ok("queues", format!("the queue {queue} is there and consumed")),
+        Err(Fault::Channel { text, .. }) => Finding::warning(
+            "queues",
+            format!("the queue {queue}, which `handled_by` names, cannot be seen: {text}"),
+            "start its service, mend the definition, or give this user any one permission on the name",
         ),
         Err(fault @ Fault::Gone(_)) => return Err(fault),
     });

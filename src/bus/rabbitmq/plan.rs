@@ -224,6 +224,16 @@ fn notes(whom: &PlanFor, reach: &Reach) -> Vec<String> {
             );
         }
     }
+    if !reach.looked_at.is_empty() {
+        let queues: Vec<&str> = reach.looked_at.iter().map(String::as_str).collect();
+        notes.push(format!(
+            "Escrow looks at the queues {}, passively. RabbitMQ 3.10 asks for no right to do so, and the plan grants none. Where the \
+             broker refuses it (4.3 asks for any one permission on the name), retries to the queue are withheld, and `why` cannot say \
+             what is wrong with it, until you add one: write is the least, which lets this user bind and unbind the queue where it may \
+             read the exchange, and publish to an exchange of that name, but neither consume nor delete it",
+            queues.join(", ")
+        ));
+    }
     if reach.watched.iter().any(|wanted| wanted.declare.as_ref().is_some_and(|declare| declare.auto_delete)) {
         notes.push(
             "an auto-delete exchange is deleted with its last binding: never let the tap's be the last".to_owned(),
@@ -255,6 +265,7 @@ mod tests {
         Reach {
             watched: vec![wanted("orders", None), wanted("shop+a", Some(vec!["order.*".to_owned()]))],
             retry_queues: BTreeSet::from(["inventory".to_owned()]),
+            looked_at: BTreeSet::from(["billing".to_owned(), "inventory".to_owned()]),
             published: [("payments".to_owned(), keys)].into(),
             told,
         }
@@ -282,6 +293,22 @@ mod tests {
         let of = |exchange: &str| plan.topic_permissions.iter().find(|it| it.exchange == exchange).unwrap();
         assert_eq!((of("escrow").write.as_str(), of("payments").write.as_str()), (r"^(order\.)", r"^(refund\.now$)"));
         assert_eq!((of("shop+a").read.as_str(), of("shop+a").write.as_str()), (r"^(order\.\*)$", "^$"));
+    }
+
+    #[test]
+    fn a_look_at_a_queue_is_told_of_and_gets_no_right_and_no_binding() {
+        for binder in [Binder::Escrow, Binder::Administrator] {
+            let plan = planned(binder);
+            let told =
+                plan.notes.iter().filter(|note| note.contains("looks at the queues billing, inventory, passively"));
+            assert_eq!(told.count(), 1, "{:?}", plan.notes);
+            let Permissions { configure, write, read } = &plan.permissions;
+            assert!([configure, write, read].iter().all(|it| !it.contains("billing") && !it.contains("inventory")));
+            assert!(plan.bindings.iter().all(|it| it.queue != "billing"), "nothing is published to it");
+        }
+        let whom = PlanFor { name: "a".into(), user: "u".into(), vhost: "/".into(), binder: Binder::Escrow };
+        let nothing = plan(whom, Bound::default(), &Reach::default()).unwrap();
+        assert!(nothing.notes.iter().all(|note| !note.contains("passively")), "where there is no such queue");
     }
 
     #[test]

@@ -30,6 +30,7 @@ use super::names::Names;
 use super::queues::Queues;
 use super::{convert, topology};
 use crate::bus::{BusError, Publication, Published, Sink, Target};
+use crate::saga::queue::Found;
 
 /// Names a message as Escrow's own; the part before the dot is the publication's key.
 const OWN: &str = "x-escrow-own";
@@ -122,9 +123,9 @@ impl RabbitSink {
         let (exchange, routing_key, queue, mandatory) = match target {
             Target::Exchange { exchange, routing_key } => (exchange, routing_key, None, mandatory),
             Target::Queue(queue) => {
-                match self.look_at_queue(&queue).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(why)) => return Err(Published::Withheld(why)),
+                match self.find(&queue).await {
+                    Ok(found) if found.can_take() => {}
+                    Ok(found) => return Err(Published::Withheld(found.words(&queue))),
                     Err(error) => return Err(Published::Unknown(error.to_string())),
                 }
                 (self.names.retry_exchange.to_string(), queue.clone(), Some(queue), true)
@@ -137,7 +138,7 @@ impl RabbitSink {
         Ok(Letter { place, key, exchange, routing_key, queue, mandatory, properties, body })
     }
 
-    async fn look_at_queue(&self, queue: &str) -> Result<Result<(), String>, BusError> {
+    async fn find(&self, queue: &str) -> Result<Found, BusError> {
         let live = self.look.fresh().await?;
         Ok(self.queues.look_at(&live, queue).await?)
     }
@@ -278,6 +279,10 @@ impl RabbitSink {
 impl Sink for RabbitSink {
     fn publish(&self, publications: Vec<Publication>) -> BoxFuture<'_, Result<Vec<Published>, BusError>> {
         Box::pin(self.publish_all(publications))
+    }
+
+    fn look_at_queue(&self, queue: String) -> BoxFuture<'_, Result<Found, BusError>> {
+        Box::pin(async move { self.find(&queue).await })
     }
 
     fn is_connected(&self) -> bool {

@@ -53,6 +53,7 @@ fn step(name: &str, after: &[usize], done: &str, within_s: i64) -> Step {
         compensation: None,
         count: None,
         by: Vec::new(),
+        handled_by: None,
     }
 }
 
@@ -71,6 +72,7 @@ fn compensation(event: &str, done: &str) -> Compensation {
         failed: Vec::new(),
         within: Some(Span::from_secs(300)),
         retry: None,
+        handled_by: None,
     }
 }
 

@@ -28,6 +28,7 @@ use crate::saga::migration::{
     Armed, DeadlineEffect, Effects, Migration, MigrationAnswer, MigrationOutcome, StepEffect,
 };
 use crate::saga::order::{Doubt, Order, OrderKey, Status, StepStatus};
+use crate::saga::queue::QueueFinding;
 use crate::saga::time::Moment;
 use crate::store::{
     Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkState, DefinitionRow, JournalFilter, JournalRow, Listed,
@@ -224,6 +225,7 @@ pub struct FakeDesk {
     pub nudges: watch::Sender<u64>,
     pub bus: Option<BusReport>,
     pub refusal: Option<String>,
+    pub queues: Vec<QueueFinding>,
 }
 
 impl Default for FakeDesk {
@@ -240,6 +242,7 @@ impl Default for FakeDesk {
             nudges: watch::channel(0).0,
             refusal: None,
             bus: None,
+            queues: Vec::new(),
         }
     }
 }
@@ -360,6 +363,10 @@ impl Desk for FakeDesk {
     fn drop_quarantined(&self, id: i64, _actor: String, _reason: String) -> BoxFuture<'_, Result<(), ResolveError>> {
         assert_ne!(id, 666, "a handler that fails");
         Box::pin(async move { resolved(id) })
+    }
+
+    fn queue_finding(&self, queue: &str) -> Option<QueueFinding> {
+        self.queues.iter().find(|finding| finding.queue == queue).cloned()
     }
 
     fn watermark(&self, saga: &str) -> Option<Moment> {

@@ -2,9 +2,10 @@
 
 use super::support::{INVENTORY, NOTIFICATION, NOW, PAYMENT, ago, ahead, order, saga, seen};
 use crate::http::facts::Facts;
-use crate::http::view;
-use crate::saga::definition::Mode;
+use crate::http::view::{self, OrderView, QueueView};
+use crate::saga::definition::{Mode, RetryTo, Saga};
 use crate::saga::order::{Cause, Doubt, DoubtKind, Need, Order, Status, StepStatus, StuckReason, Turn, TurnPhase};
+use crate::saga::queue::{Found, QueueFinding};
 use crate::saga::time::{Moment, Span};
 use crate::store::StepStats;
 
@@ -15,10 +16,21 @@ struct Case {
     doubts: Vec<Doubt>,
     stats: Vec<StepStats>,
     watermark: Option<Moment>,
+    queues: Vec<QueueFinding>,
+    /// What the definition says besides.
+    define: fn(&mut Saga),
 }
 
 fn case() -> Case {
-    Case { order: order("101"), mode: Mode::Act, doubts: vec![], stats: vec![], watermark: Some(ago(1)) }
+    Case {
+        order: order("101"),
+        mode: Mode::Act,
+        doubts: vec![],
+        stats: vec![],
+        watermark: Some(ago(1)),
+        queues: vec![],
+        define: |_| {},
+    }
 }
 
 impl Case {
@@ -28,7 +40,12 @@ impl Case {
     }
 
     fn why(&self) -> String {
-        let saga = saga();
+        self.shown().why
+    }
+
+    fn shown(&self) -> OrderView {
+        let mut saga = saga();
+        (self.define)(&mut saga);
         let shown = view::order(&Facts {
             order: &self.order,
             saga: &saga,
@@ -37,10 +54,11 @@ impl Case {
             doubts: &self.doubts,
             stats: &self.stats,
             watermark: self.watermark,
+            queues: &self.queues,
             now: NOW,
         });
         assert!(!shown.why.contains('\n') && !shown.why.contains(". "), "one sentence: {}", shown.why);
-        shown.why
+        shown
     }
 }
 
@@ -227,4 +245,140 @@ fn an_order_that_ended_says_how() {
     assert!(never.why().ends_with("its beginning was never seen"));
     let reopened = ended(Status::Completed).with(|it| it.order.life.reopened = true);
     assert!(reopened.why().ends_with("it is unproven (completed: it was completed once before)"));
+}
+
+/// The plain case, with what a look at the queue `inventory` found a second ago.
+fn looked(what: Found) -> Case {
+    case().with(|it| it.queues.push(QueueFinding { queue: "inventory".to_owned(), at: ago(1), what }))
+}
+
+#[test]
+fn the_queue_of_the_silent_service_is_told_with_what_is_wrong_with_it() {
+    let usual = looked(Found::counted(312, 0)).with(|it| {
+        it.stats.push(StepStats {
+            saga: "order".to_owned(),
+            version: 1,
+            step: "inventory".to_owned(),
+            samples: 30,
+            p50: Span::from_millis(1200),
+            p95: Span::from_secs(3),
+            p99: Span::from_secs(4),
+        });
+    });
+    assert_eq!(
+        usual.why(),
+        "waiting 42s for InventoryReserved (step `inventory`, usually 1.2s, 99 of 100 within 4s); queue inventory has no consumer \
+         and 312 messages; if it does not come within 18s, its message is sent again to queue `inventory` (retry 1 of 3), or \
+         withheld if the queue is still so"
+    );
+    let refused = "ACCESS_REFUSED - access to queue 'inventory' in vhost '/' refused for user 'escrow'";
+    for (what, said, found, messages, consumers) in [
+        (Found::Missing, "; queue inventory does not exist; if", "missing", None, None),
+        (
+            Found::Forbidden { why: refused.to_owned() },
+            "; queue inventory cannot be seen (ACCESS_REFUSED",
+            "forbidden",
+            None,
+            None,
+        ),
+        (Found::counted(0, 0), "has no consumer and no messages; if", "no_consumer", Some(0), Some(0)),
+        (Found::counted(1, 2), "has a backlog of 1 message for 2 consumers; if", "backlog", Some(1), Some(2)),
+        (
+            Found::counted(0, 1),
+            "is consumed without an answer (1 consumer, no messages ready); if",
+            "consumed",
+            Some(0),
+            Some(1),
+        ),
+    ] {
+        let takes = what.can_take();
+        let shown = looked(what).shown();
+        assert!(shown.why.contains(said), "{}", shown.why);
+        assert_eq!(!shown.why.contains("withheld"), takes, "{}", shown.why);
+        let queue = shown.waiting_on[0].queue.clone();
+        let at = "2026-11-21T09:29:59Z".to_owned();
+        assert_eq!(
+            queue,
+            Some(QueueView { queue: "inventory".to_owned(), found: found.to_owned(), messages, consumers, at })
+        );
+    }
+}
+
+#[test]
+fn handled_by_names_the_queue_where_retries_go_elsewhere_or_nowhere() {
+    let elsewhere = looked(Found::Missing).with(|it| {
+        it.define = |saga| {
+            saga.steps[INVENTORY].retry.as_mut().unwrap().to = RetryTo::Original;
+            saga.steps[INVENTORY].handled_by = Some("stock".to_owned());
+        };
+    });
+    assert_eq!(elsewhere.shown().waiting_on[0].queue, None, "the queue of that name is not this step's");
+    let looked = elsewhere.with(|it| {
+        it.queues.push(QueueFinding { queue: "stock".to_owned(), at: ago(3), what: Found::counted(2, 0) });
+    });
+    let why = looked.why();
+    assert!(why.contains("; queue stock has no consumer and 2 messages; if it does not come"), "{why}");
+    assert!(!why.contains("withheld"), "nothing is withheld from an exchange: {why}");
+}
+
+#[test]
+fn what_was_seen_before_the_wait_or_long_ago_is_not_told() {
+    for (opened, seen) in [(2, 3), (42, 31)] {
+        let untold = looked(Found::Missing).with(|it| {
+            it.order.steps[INVENTORY].opened_at = Some(ago(opened));
+            it.queues[0].at = ago(seen);
+        });
+        assert_eq!(untold.shown().waiting_on[0].queue, None);
+        assert!(!untold.why().contains("does not exist"), "{}", untold.why());
+    }
+}
+
+#[test]
+fn a_stuck_order_says_what_is_wrong_with_the_queue_where_a_silence_holds_it() {
+    let with_queue = |reason: StuckReason, step: usize, status: StepStatus| {
+        stuck(reason, (reason != StuckReason::OrderOverdue).then_some(step)).with(|it| {
+            it.order.steps[INVENTORY].status = StepStatus::Done;
+            it.order.steps[step].status = status;
+            it.order.steps[step].opened_at = Some(ago(60));
+            it.define = |saga| {
+                saga.steps[PAYMENT].compensation.as_mut().unwrap().handled_by = Some("refunds".to_owned());
+            };
+            for queue in ["inventory", "refunds"] {
+                let what = Found::counted(5, 0);
+                it.queues.push(QueueFinding { queue: queue.to_owned(), at: ago(1), what });
+            }
+        })
+    };
+    for (reason, step, status, queue) in [
+        (StuckReason::TimedOut, INVENTORY, StepStatus::TimedOut, Some("inventory")),
+        (StuckReason::Unproven, INVENTORY, StepStatus::Waiting, Some("inventory")),
+        (StuckReason::Observe, INVENTORY, StepStatus::TimedOut, Some("inventory")),
+        (StuckReason::OrderOverdue, INVENTORY, StepStatus::Waiting, Some("inventory")),
+        (StuckReason::CompensationOverdue, PAYMENT, StepStatus::CompensationFailed, Some("refunds")),
+        (StuckReason::CompensationUnroutable, PAYMENT, StepStatus::CompensationFailed, None),
+        (StuckReason::CompensationFailed, PAYMENT, StepStatus::CompensationFailed, None),
+        (StuckReason::Failed, INVENTORY, StepStatus::Failed, None),
+    ] {
+        let why = with_queue(reason, step, status).why();
+        let said = queue.map(|queue| format!("; queue {queue} has no consumer and 5 messages; "));
+        assert!(why.contains(said.as_deref().unwrap_or("")), "{reason:?}: {why}");
+        assert_eq!(why.contains("no consumer"), queue.is_some(), "{reason:?}: {why}");
+    }
+}
+
+#[test]
+fn an_undoing_under_way_says_what_is_wrong_with_its_queue() {
+    let undoing = case().with(|it| {
+        it.order.life.status = Status::Compensating;
+        turn(&mut it.order, Cause::TimedOut(INVENTORY), TurnPhase::Turned(ago(20)));
+        it.order.steps[INVENTORY].status = StepStatus::TimedOut;
+        it.order.steps[PAYMENT].status = StepStatus::Compensating;
+        it.order.steps[PAYMENT].undo.round = 1;
+        it.order.steps[PAYMENT].undo.confirmed_at = Some(ago(10));
+        it.order.steps[PAYMENT].deadline = Some(ahead(290));
+        it.define = |saga| saga.steps[PAYMENT].compensation.as_mut().unwrap().handled_by = Some("refunds".to_owned());
+        it.queues.push(QueueFinding { queue: "refunds".to_owned(), at: ago(1), what: Found::Missing });
+    });
+    let said = "(undoing step `payment`); queue refunds does not exist; if it does not come within 4m50s";
+    assert!(undoing.why().contains(said), "{}", undoing.why());
 }

@@ -2,7 +2,9 @@
 //!
 //! Two files with the same hash follow orders in the same way, whatever their comments, formatting, quoting and
 //! spelled-out defaults. Mode, brake, notify and attributes are no part of it, nor is the version: it names a meaning
-//! rather than being one. Everything is taken apart field by field, so that a new field cannot be forgotten here.
+//! rather than being one. `handled_by` is no part of it either: it says where to look when people ask why, nothing is decided by
+//! what is seen there, and a queue that is renamed must not need a new version for orders under way. (The queue of a `retry` is
+//! part of it, because messages go there.) Everything is taken apart field by field, so that a new field cannot be forgotten here.
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -90,6 +92,7 @@ fn step(step: &Step, all: &[Step]) -> Value {
         compensation,
         count,
         by,
+        handled_by: _,
     } = step;
     let mut after: Vec<&str> = after.iter().map(|&ix| all[ix].name.as_str()).collect();
     after.sort_unstable();
@@ -127,7 +130,7 @@ fn cadence(cadence: &Cadence) -> Value {
 }
 
 fn undoing(compensation: &Compensation) -> Value {
-    let Compensation { publish, done, failed, within, retry } = compensation;
+    let Compensation { publish, done, failed, within, retry, handled_by: _ } = compensation;
     json!([
         publish.as_ref().map(publication),
         patterns(done),

@@ -59,7 +59,12 @@ fn step(ix: StepIx, node: &Node, names: &[String], builder: &mut Builder) -> Ste
             compensation(node, builder)
         }),
         by: selectors(node.get("by")),
+        handled_by: handled_by(node),
     }
+}
+
+fn handled_by(node: &Node) -> Option<String> {
+    node.get("handled_by")?.get("queue")?.text().map(str::to_owned)
 }
 
 fn within(node: &Node, builder: &mut Builder) -> Option<Within> {
@@ -101,5 +106,6 @@ fn compensation(node: &Node, builder: &mut Builder) -> Compensation {
         done,
         failed: patterns(node.get("failed"), builder),
         retry: node.get("retry").and_then(cadence),
+        handled_by: handled_by(node),
     }
 }

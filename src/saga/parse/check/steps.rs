@@ -10,6 +10,7 @@ pub(super) fn check(root: &Node, saga: &Saga, findings: &mut Findings) {
     opening(root, saga, findings);
     for step in 0..saga.steps.len() {
         retry(root, saga, step, findings);
+        handled_by(root, saga, step, findings);
         if let Some(publish) = saga.steps[step].compensation.as_ref().and_then(|undo| undo.publish.as_ref()) {
             own_exchange(root, step, publish, findings);
         }
@@ -116,6 +117,35 @@ fn target(root: &Node, step: StepIx, to: Option<&RetryTo>, findings: &mut Findin
         let message = format!("a retry goes to every subscriber of {everyone}, not only to the silent one");
         let hint = "`to: { queue: NAME }` reaches the silent consumer alone; subscribers must tolerate the same message id again";
         findings.warning(mark, message, hint.to_owned());
+    }
+}
+
+/// Whether what is looked at can be a service's queue, and the one its retries go to.
+fn handled_by(root: &Node, saga: &Saga, step: StepIx, findings: &mut Findings) {
+    let this = &saga.steps[step];
+    let mark = |path: &[&str]| {
+        let node = path.iter().try_fold(step_node(root, step)?, |node, key| node.get(key));
+        node.map(|node| node.mark)
+    };
+    let places = [
+        (this.handled_by.as_deref(), mark(&["handled_by", "queue"])),
+        (this.undo_queue(), mark(&["compensation", "handled_by", "queue"])),
+    ];
+    for (queue, mark) in places {
+        if let (Some(queue), Some(mark)) = (queue.filter(|queue| is_own(queue)), mark) {
+            findings.error(
+                mark,
+                format!("`{queue}` is Escrow's own"),
+                "name the queue of the service that answers".to_owned(),
+            );
+        }
+    }
+    if let (Some(looked), Some(RetryTo::Queue(retried))) = (&this.handled_by, this.retry.as_ref().map(|it| &it.to))
+        && looked != retried
+    {
+        let text = format!("`{looked}` is looked at, and retries go to `{retried}`");
+        let hint = "one service answers a step: name its queue in both, or leave `handled_by` out".to_owned();
+        findings.warning(mark(&["handled_by", "queue"]).unwrap_or(root.mark), text, hint);
     }
 }
 

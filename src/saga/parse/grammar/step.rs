@@ -46,6 +46,16 @@ const RETRY: Object = Object::new(
 
 const RESEND: Object = Object::new("`retry` of a compensation", &[TIMES, EVERY, BACKOFF]);
 
+const HANDLED_BY: Object = Object::new(
+    "`handled_by`",
+    &[Key::new(
+        "queue",
+        &PLACE,
+        "Name of the queue. It is only looked at: how many messages wait in it, and how many read it.",
+    )
+    .required()],
+);
+
 const PUBLISH: Object = Object::new(
     "`publish`",
     &[
@@ -92,6 +102,12 @@ const COMPENSATION: Object = Object {
             .with(&[("done", "a deadline waits for an event")]),
         Key::new("retry", &Shape::Object(&RESEND), "Asks again when `done` does not come in time.")
             .with(&[("publish", "nothing is sent"), ("done", "nothing is waited for")]),
+        Key::new(
+            "handled_by",
+            &Shape::Object(&HANDLED_BY),
+            "The queue of the service that undoes the step, so that Escrow can say what is wrong with it when `done` does not come.",
+        )
+        .with(&[("done", "nothing is waited for")]),
     ],
     one_of: &[],
     any_of: &["publish", "done"],
@@ -153,5 +169,11 @@ pub(super) const STEP: Object = Object::new(
         .with(&[("by", "something must tell the counted events apart")]),
         Key::new("by", &SELECTORS, "Where a counted event has what tells it apart from the others.")
             .with(&[("count", "only counted events are told apart")]),
+        Key::new(
+            "handled_by",
+            &Shape::Object(&HANDLED_BY),
+            "The queue of the service that answers, so that Escrow can say what is wrong with it when no answer comes. Nothing is \
+             published to it. Left out: the queue its retries go to, if there is one.",
+        ),
     ],
 );
