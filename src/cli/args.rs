@@ -353,6 +353,12 @@ pub enum SagaCommand {
         #[command(flatten)]
         watch: WatchArgs,
     },
+    /// Show which events a saga names and which it met, and what is missing on either side
+    Events {
+        saga: String,
+        #[command(flatten)]
+        watch: WatchArgs,
+    },
     /// Change whether Escrow acts or only observes
     Mode {
         saga: String,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::args::{IncidentCommand, QuarantineCommand, SagaCommand};
 use super::client::Client;
+use super::coverage;
 use super::failure::Failure;
 use super::listing::Listing;
 use super::migrate;
@@ -101,6 +102,9 @@ pub async fn saga(client: &Client, command: SagaCommand, output: Output) -> Resu
                 Ok(output.one(&found, |it| show_saga(it, output)))
             };
             watch.follow(output, look).await
+        }
+        SagaCommand::Events { saga, watch } => {
+            watch.follow(output, async || coverage::look(client, &saga, output).await).await
         }
         SagaCommand::Mode { saga, mode, reason } => {
             let body = json!({"mode": mode, "reason": reason});

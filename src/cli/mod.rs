@@ -17,6 +17,7 @@ mod args;
 mod audit;
 mod check;
 mod client;
+mod coverage;
 mod doctor;
 mod failure;
 mod listing;

@@ -7,6 +7,7 @@ mod bed;
 mod bindings;
 mod brake;
 mod bulk;
+mod coverage;
 mod doubt;
 mod faulty;
 mod http;

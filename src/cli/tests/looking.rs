@@ -6,7 +6,7 @@ use super::*;
 use crate::cli::{format_asked, misread};
 
 /// Every command that asks a server about something that is there, as it succeeds against [`Server::of`] with order 101.
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "order get 101",
     "order list",
     "order why 101",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 24] = [
     "order note 101 --reason r",
     "saga list",
     "saga show order",
+    "saga events order",
     "saga mode order act --reason r",
     "saga version order 1 --reason r",
     "saga migrate order --from 1 --to 2 --reason r",
@@ -34,13 +35,14 @@ const COMMANDS: [&str; 24] = [
 ];
 
 /// The same about something that is not there.
-const MISSING: [&str; 10] = [
+const MISSING: [&str; 11] = [
     "order get 4711",
     "order why 4711",
     "order audit order/4711",
     "order retry 4711 --reason r",
     "order bulk none",
     "saga show none",
+    "saga events none",
     "saga mode none act --reason r",
     "saga version none 1 --reason r",
     "saga brake none",
@@ -292,4 +294,28 @@ fn a_table_fits_its_terminal_and_is_whole_elsewhere() {
     let table = Output::plain(Format::Table).table(&rows, &columns);
     assert_eq!(table.lines().count(), 4, "nothing is broken or cut: {table}");
     assert!(table.contains(&"x".repeat(300)) && !table.contains('\u{1b}'));
+}
+
+#[tokio::test]
+async fn coverage_says_what_is_missing_on_either_side() {
+    let met = |exchange: &str, event: &str, seen| crate::store::EventMet {
+        exchange: exchange.to_owned(),
+        event: event.to_owned(),
+        seen,
+        last_at: crate::http::tests::support::ago(5),
+    };
+    let all = vec![met("", "", 7), met("shop", "Payment-Processed\u{1b}[2J", 3), met("", "OrderPlaced", 2)];
+    let server = Server::over(FakeStore { met: all, ..FakeStore::default() });
+    let said = server.run(&["saga", "events", "order"]).await.unwrap().text;
+    for part in [
+        "PaymentProcessed (payment done); seen and similar: Payment-Processed\\u{1b}[2J",
+        "Payment-Processed\\u{1b}[2J from shop, 3 times",
+        "and further names, 7 times together",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let csv = server.run(&["saga", "events", "order", "-o", "csv"]).await.unwrap().text;
+    assert!(csv.starts_with("event,seen,last_at,exchanges,used_by\n"), "{csv}");
+    let value = json(&server.run(&["saga", "events", "order", "-o", "json"]).await.unwrap());
+    assert_eq!(value["other"]["seen"], 7);
 }
