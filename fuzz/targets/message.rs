@@ -106,7 +106,7 @@ pub fn run(data: &[u8]) {
                 assert!(!detail.is_empty());
                 assert!(order_id.is_none_or(|id| is_name(&id)));
             }
-            Reading::Elsewhere | Reading::Ignored => {}
+            Reading::Elsewhere | Reading::Ignored { .. } => {}
         }
     }
 }

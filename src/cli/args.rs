@@ -2,11 +2,13 @@
 
 mod act;
 mod doctor;
+mod looking;
 mod migrate;
 mod peek;
 mod rabbit;
+mod values;
 
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,11 +16,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::act::ActArgs;
 pub use self::doctor::DoctorArgs;
+pub use self::looking::{PageArgs, StatusArgs, TopArgs, WatchArgs};
 pub use self::migrate::MigrateOrders;
 pub use self::peek::PeekArgs;
 pub use self::rabbit::{BoundBy, PlanArgs, RabbitArgs, RabbitCommand, UnbindArgs};
+use self::values::{address, attribute, bytes, duration, rate, tap_name};
 use crate::config::{DemoConfig, MigrateConfig, ServeConfig};
-use crate::saga::time::Span;
 
 /// Follows every order of a choreography, fires its deadlines, and sees compensations through.
 #[derive(Debug, Parser)]
@@ -50,8 +53,10 @@ pub enum Format {
     Table,
     /// One JSON value
     Json,
-    /// One JSON value a line
+    /// One JSON value a line; lists to their end unless a part is asked for
     Jsonl,
+    /// Comma-separated values under a header; lists to their end unless a part is asked for
+    Csv,
 }
 
 #[derive(Debug, Subcommand)]
@@ -84,7 +89,11 @@ pub enum Command {
         command: AuditCommand,
     },
     /// Show how Escrow is, on one screen
-    Status(ServerArgs),
+    Status(StatusArgs),
+    /// Follow incidents, orders, and what is due on a live board; off a terminal, show it once
+    Top(TopArgs),
+    /// Print what completes commands and flags in a shell
+    Completions { shell: clap_complete::Shell },
     /// Say what Escrow needs on RabbitMQ, or take it away from there
     Rabbit(RabbitArgs),
     /// Check broker, database, definitions and server as they are now, and say what to do; changes nothing
@@ -240,11 +249,21 @@ pub struct OrderRef {
 #[derive(Debug, Subcommand)]
 pub enum OrderCommand {
     /// Show one order
-    Get(OrderRef),
+    Get {
+        #[command(flatten)]
+        order: OrderRef,
+        #[command(flatten)]
+        watch: WatchArgs,
+    },
     /// Find orders
     List(ListOrders),
-    /// Say in one sentence what an order waits for and why
-    Why(OrderRef),
+    /// Say on one screen what an order waits for and why, what happens then, and what can be done
+    Why {
+        #[command(flatten)]
+        order: OrderRef,
+        #[command(flatten)]
+        watch: WatchArgs,
+    },
     /// Show the audit trail of an order
     Audit {
         #[command(flatten)]
@@ -284,20 +303,6 @@ pub enum OrderCommand {
         #[arg(long, requires = "stop")]
         reason: Option<String>,
     },
-}
-
-/// Which part of a list.
-#[derive(Clone, Debug, Default, Args)]
-pub struct PageArgs {
-    /// Rows of a page, at most 500
-    #[arg(long)]
-    pub limit: Option<u32>,
-    /// Go on after the page that gave this
-    #[arg(long)]
-    pub cursor: Option<String>,
-    /// Follow the pages to the end
-    #[arg(long)]
-    pub all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -343,7 +348,17 @@ pub enum SagaCommand {
     /// List what is followed
     List(PageArgs),
     /// Show one saga with its definition
-    Show { saga: String },
+    Show {
+        saga: String,
+        #[command(flatten)]
+        watch: WatchArgs,
+    },
+    /// Show which events a saga names and which it met, and what is missing on either side
+    Events {
+        saga: String,
+        #[command(flatten)]
+        watch: WatchArgs,
+    },
     /// Change whether Escrow acts or only observes
     Mode {
         saga: String,
@@ -445,49 +460,4 @@ pub struct VerifyArgs {
     /// Only this saga
     #[arg(long)]
     pub saga: Option<String>,
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let mut found = text.to_socket_addrs().map_err(|error| format!("{error}; write it like 127.0.0.1:8080"))?;
-    found.next().ok_or_else(|| "the name has no address".to_owned())
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    Span::parse(text).map(Span::as_std)
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate <= 10_000.0 => Ok(rate),
-        _ => Err("a number of orders a second, more than 0 and at most 10000".to_owned()),
-    }
-}
-
-/// Queue names are short strings, and `escrow.lost.NAME` must fit.
-fn tap_name(text: &str) -> Result<String, String> {
-    let is_name = (1..=100).contains(&text.len())
-        && text.chars().all(|it| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.'));
-    if is_name { Ok(text.to_owned()) } else { Err("1 to 100 letters, digits, `-`, `_` or `.`".to_owned()) }
-}
-
-fn bytes(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
-    let factor = match &text[digits.len()..] {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        _ => 0,
-    };
-    let number = digits.parse::<usize>().ok().and_then(|it| it.checked_mul(factor));
-    match number {
-        Some(number) if number > 0 || factor == 1 => Ok(number),
-        _ => Err("a size like 65536, 512KiB or 1MiB".to_owned()),
-    }
-}
-
-fn attribute(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write it like customer=4711".to_owned()),
-    }
 }

@@ -4,9 +4,9 @@
 
 use serde_json::{Value, json};
 
-use super::args::{Format, VerifyArgs};
+use super::args::VerifyArgs;
 use super::failure::{FAILURE, Failure, NOT_FOUND, UNAVAILABLE};
-use super::output::{Output, Said, at, lines, plain, pretty};
+use super::output::{Output, Said, at, plain};
 use super::start::Start;
 use crate::saga::brake::trail_of;
 use crate::saga::order::OrderKey;
@@ -68,16 +68,12 @@ impl Verified {
     /// The answer: what does not hold, and how much was looked at.
     pub fn say(&self, output: Output) -> Said {
         let all = json!({"orders": self.orders, "entries": self.entries, "broken": self.broken});
-        let text = match output.format {
-            Format::Table => {
-                let broken = self.broken.iter().map(|it| {
-                    plain(&format!("broken: {}/{}: {}", at(it, "/saga"), at(it, "/order_id"), at(it, "/why"))) + "\n"
-                });
-                broken.collect::<String>() + &self.sentence() + "\n"
-            }
-            Format::Json => pretty(&all),
-            Format::Jsonl => lines(&self.broken),
-        };
+        let text = output.report(&all, &self.broken, &["saga", "order_id", "why"], || {
+            let broken = self.broken.iter().map(|it| {
+                plain(&format!("broken: {}/{}: {}", at(it, "/saga"), at(it, "/order_id"), at(it, "/why"))) + "\n"
+            });
+            broken.collect::<String>() + &self.sentence() + "\n"
+        });
         Said { text, note: None, exit: if self.broken.is_empty() { 0 } else { FAILURE } }
     }
 }

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::args::Format;
 use super::failure::{FAILURE, Failure, USAGE};
-use super::output::{Output, Said, lines, pretty};
+use super::output::{Output, Said, pretty};
 use crate::saga::definition::Saga;
 use crate::saga::parse::{Finding, Ink, Severity, check_together, parse};
 use crate::saga::schema::definition_schema;
+
+/// A finding in a spreadsheet.
+const FINDING: [&str; 7] = ["severity", "file", "line", "column", "text", "message", "hint"];
 
 /// Validates files, each by itself and all together; 1 when any has an error.
 pub fn check(files: &[PathBuf], output: Output) -> Result<Said, Failure> {
@@ -32,20 +34,16 @@ pub fn check(files: &[PathBuf], output: Output) -> Result<Said, Failure> {
     let together: Vec<(&str, &Saga)> = sagas.iter().map(|(name, saga)| (name.as_str(), saga)).collect();
     findings.extend(check_together(&together));
     let errors = findings.iter().filter(|it| it.severity == Severity::Error).count();
-    let values =
-        || findings.iter().map(serde_json::to_value).collect::<Result<Vec<Value>, _>>().map_err(anyhow::Error::from);
-    let text = match output.format {
-        Format::Table => {
-            let ink = if output.has_colour() { Ink::Coloured } else { Ink::Plain };
-            let shown = findings.iter().map(|finding| {
-                let source = texts.iter().find(|(name, _)| *name == finding.file).map_or("", |(_, text)| text.as_str());
-                finding.render(source, ink) + "\n\n"
-            });
-            shown.collect::<String>() + &summary(files.len(), errors, findings.len() - errors) + "\n"
-        }
-        Format::Json => pretty(&Value::Array(values()?)),
-        Format::Jsonl => lines(&values()?),
-    };
+    let values: Vec<Value> =
+        findings.iter().map(serde_json::to_value).collect::<Result<_, _>>().map_err(anyhow::Error::from)?;
+    let text = output.report(&Value::Array(values.clone()), &values, &FINDING, || {
+        let ink = if output.has_colour() { Ink::Coloured } else { Ink::Plain };
+        let shown = findings.iter().map(|finding| {
+            let source = texts.iter().find(|(name, _)| *name == finding.file).map_or("", |(_, text)| text.as_str());
+            finding.render(source, ink) + "\n\n"
+        });
+        shown.collect::<String>() + &summary(files.len(), errors, findings.len() - errors) + "\n"
+    });
     Ok(Said { text, note: None, exit: if errors == 0 { 0 } else { FAILURE } })
 }
 

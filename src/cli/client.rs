@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Method, RequestBuilder, Url, redirect};
+use reqwest::{Method, RequestBuilder, StatusCode, Url, redirect};
 use serde_json::Value;
 
 use super::args::{PageArgs, ServerArgs};
@@ -119,31 +119,50 @@ impl Client {
         name: &str,
         page: &PageArgs,
     ) -> Result<Rows, Failure> {
-        let limit = page.limit.or(page.all.then_some(LIMIT_MAX)).map(|it| it.to_string());
         let mut rows = Rows { items: Vec::new(), next_cursor: page.cursor.clone() };
         loop {
-            let mut query = query.to_vec();
-            query.extend(limit.as_deref().map(|it| ("limit", it)));
-            query.extend(rows.next_cursor.as_deref().map(|it| ("cursor", it)));
-            let mut answer = self.get(parts, &query).await?;
-            let Some(Value::Array(items)) = answer.get_mut(name).map(Value::take) else {
-                return Err(Failure::new(super::failure::FAILURE, "unexpected", format!("the answer has no `{name}`")));
-            };
-            rows.items.extend(items);
-            rows.next_cursor = answer["next_cursor"].as_str().map(str::to_owned);
+            let next = self.page(parts, query, name, page, rows.next_cursor.as_deref()).await?;
+            rows.items.extend(next.items);
+            rows.next_cursor = next.next_cursor;
             if !page.all || rows.next_cursor.is_none() {
                 return Ok(rows);
             }
         }
     }
 
-    async fn send(&self, mut request: RequestBuilder) -> Result<Value, Failure> {
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let status = response.status();
-        let text = response.text().await.map_err(|error| self.unreachable(&error))?;
+    /// The part of a list after `cursor`, as long as `page` says.
+    pub async fn page(
+        &self,
+        parts: &[&str],
+        query: &[(&str, &str)],
+        name: &str,
+        page: &PageArgs,
+        cursor: Option<&str>,
+    ) -> Result<Rows, Failure> {
+        let limit = page.limit.or(page.all.then_some(LIMIT_MAX)).map(|it| it.to_string());
+        let mut query = query.to_vec();
+        query.extend(limit.as_deref().map(|it| ("limit", it)));
+        query.extend(cursor.map(|it| ("cursor", it)));
+        let mut answer = self.get(parts, &query).await?;
+        let Some(Value::Array(items)) = answer.get_mut(name).map(Value::take) else {
+            return Err(Failure::new(super::failure::FAILURE, "unexpected", format!("the answer has no `{name}`")));
+        };
+        Ok(Rows { items, next_cursor: answer["next_cursor"].as_str().map(str::to_owned) })
+    }
+
+    /// Asks for something that is plain text.
+    pub async fn text(&self, parts: &[&str]) -> Result<String, Failure> {
+        let (status, text) = self.answer(self.http.request(Method::GET, self.url(parts)?)).await?;
+        if status.is_success() { Ok(text) } else { Err(Failure::answered(status.as_u16(), &Value::Null)) }
+    }
+
+    /// Where it asks.
+    pub fn address(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        let (status, text) = self.answer(request).await?;
         let body: Option<Value> = serde_json::from_str(&text).ok();
         match body {
             Some(body) if status.is_success() => Ok(body),
@@ -153,6 +172,15 @@ impl Client {
             }
             body => Err(Failure::answered(status.as_u16(), &body.unwrap_or(Value::Null))),
         }
+    }
+
+    async fn answer(&self, mut request: RequestBuilder) -> Result<(StatusCode, String), Failure> {
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        Ok((status, response.text().await.map_err(|error| self.unreachable(&error))?))
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {

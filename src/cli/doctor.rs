@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::args::{DoctorArgs, Format, ServerArgs};
+use super::args::{DoctorArgs, ServerArgs};
 use super::client::Client;
 use super::failure::{FAILURE, Failure};
-use super::output::{Column, Output, Said, at, lines, pretty};
+use super::output::{Column, Output, Said, at};
 use super::start::{Finding, Start};
 use crate::doctor::Level;
 
@@ -74,11 +74,8 @@ fn said(mut findings: Vec<Finding>, output: Output) -> Said {
         .iter()
         .map(|it| json!({"level": it.level.word(), "area": it.area, "what": it.what, "advice": it.advice}))
         .collect();
-    let text = match output.format {
-        Format::Table => output.table(&rows, &FINDINGS),
-        Format::Json => pretty(&json!({"problems": problems, "warnings": warnings, "findings": rows})),
-        Format::Jsonl => lines(&rows),
-    };
+    let whole = json!({"problems": problems, "warnings": warnings, "findings": rows});
+    let text = output.report(&whole, &rows, &["level", "area", "what", "advice"], || output.table(&rows, &FINDINGS));
     let note = format!("{problems} problems, {warnings} warnings, {} checks", rows.len());
     Said { text, note: Some(note), exit: if problems > 0 { FAILURE } else { 0 } }
 }
@@ -86,6 +83,7 @@ fn said(mut findings: Vec<Finding>, output: Output) -> Said {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::Format;
 
     #[test]
     fn problems_come_first_and_decide_the_exit_code() {

@@ -5,18 +5,35 @@ use serde_json::{Value, json};
 
 use super::args::{IncidentCommand, QuarantineCommand, SagaCommand};
 use super::client::Client;
+use super::coverage;
 use super::failure::Failure;
+use super::listing::Listing;
 use super::migrate;
-use super::output::{Column, Output, Said, at, card, when};
+use super::output::{Column, Output, Said, Shape, at, card, when};
 
-const SAGAS: [Column; 6] = [
-    ("SAGA", |row| at(row, "/saga")),
-    ("VERSION", |row| at(row, "/version")),
-    ("MODE", |row| at(row, "/mode")),
-    ("SIGHT", |row| at(row, "/sight")),
-    ("ORDERS", |row| at(row, "/orders")),
-    ("AS OF", |row| when(row, "/as_of")),
-];
+const SAGAS: Shape = Shape {
+    columns: &[
+        ("SAGA", |row| at(row, "/saga")),
+        ("VERSION", |row| at(row, "/version")),
+        ("MODE", |row| at(row, "/mode")),
+        ("SIGHT", |row| at(row, "/sight")),
+        ("ORDERS", |row| at(row, "/orders")),
+        ("AS OF", |row| when(row, "/as_of")),
+    ],
+    fields: &[
+        "saga",
+        "version",
+        "mode",
+        "sight",
+        "sight_detail",
+        "steps",
+        "orders",
+        "brake.counted",
+        "brake.latched_at",
+        "unbound",
+        "as_of",
+    ],
+};
 
 const STEPS: [Column; 6] = [
     ("STEP", |row| at(row, "/step")),
@@ -27,35 +44,67 @@ const STEPS: [Column; 6] = [
     ("COMPENSATION", |row| at(row, "/compensation")),
 ];
 
-const INCIDENTS: [Column; 6] = [
-    ("COUNT", |row| at(row, "/count")),
-    ("SAGA", |row| at(row, "/saga")),
-    ("STEP", |row| at(row, "/step")),
-    ("CAUSE", |row| at(row, "/cause")),
-    ("SINCE", |row| when(row, "/first_at")),
-    ("WHY", |row| at(row, "/why")),
-];
+const INCIDENTS: Shape = Shape {
+    columns: &[
+        ("COUNT", |row| at(row, "/count")),
+        ("SAGA", |row| at(row, "/saga")),
+        ("STEP", |row| at(row, "/step")),
+        ("CAUSE", |row| at(row, "/cause")),
+        ("SINCE", |row| when(row, "/first_at")),
+        ("WHY", |row| at(row, "/why")),
+    ],
+    fields: &[
+        "id", "cause", "saga", "step", "status", "count", "peak", "first_at", "last_at", "why", "samples", "parent",
+        "acked_by",
+    ],
+};
 
-const QUARANTINE: [Column; 7] = [
-    ("ID", |row| at(row, "/id")),
-    ("AT", |row| when(row, "/at")),
-    ("REASON", |row| at(row, "/reason")),
-    ("SAGA", |row| at(row, "/saga")),
-    ("EXCHANGE", |row| at(row, "/exchange")),
-    ("EVENT", |row| at(row, "/event")),
-    ("DETAIL", |row| at(row, "/detail")),
-];
+const QUARANTINE: Shape = Shape {
+    columns: &[
+        ("ID", |row| at(row, "/id")),
+        ("AT", |row| when(row, "/at")),
+        ("REASON", |row| at(row, "/reason")),
+        ("SAGA", |row| at(row, "/saga")),
+        ("EXCHANGE", |row| at(row, "/exchange")),
+        ("EVENT", |row| at(row, "/event")),
+        ("DETAIL", |row| at(row, "/detail")),
+    ],
+    fields: &[
+        "id",
+        "at",
+        "reason",
+        "detail",
+        "saga",
+        "event",
+        "order_id",
+        "exchange",
+        "routing_key",
+        "envelope",
+        "body",
+        "body_base64",
+        "body_bytes",
+        "resolved",
+        "resolved_by",
+        "resolved_reason",
+    ],
+};
 
 /// `escrow saga`
 pub async fn saga(client: &Client, command: SagaCommand, output: Output) -> Result<Said, Failure> {
     match command {
         SagaCommand::List(page) => {
-            let rows = client.list(&["v1", "sagas"], &[], "sagas", &page).await?;
-            Ok(output.rows(&rows, &SAGAS))
+            let list = Listing { parts: &["v1", "sagas"], query: &[], name: "sagas", shape: &SAGAS };
+            list.show(client, &page, output).await
         }
-        SagaCommand::Show { saga } => {
-            let found = client.get(&["v1", "sagas", &saga], &[]).await?;
-            Ok(output.one(&found, |it| show_saga(it, output)))
+        SagaCommand::Show { saga, watch } => {
+            let look = async || {
+                let found = client.get(&["v1", "sagas", &saga], &[]).await?;
+                Ok(output.one(&found, |it| show_saga(it, output)))
+            };
+            watch.follow(output, look).await
+        }
+        SagaCommand::Events { saga, watch } => {
+            watch.follow(output, async || coverage::look(client, &saga, output).await).await
         }
         SagaCommand::Mode { saga, mode, reason } => {
             let body = json!({"mode": mode, "reason": reason});
@@ -126,8 +175,8 @@ fn show_saga(saga: &Value, output: Output) -> String {
 pub async fn incident(client: &Client, command: IncidentCommand, output: Output) -> Result<Said, Failure> {
     match command {
         IncidentCommand::List(page) => {
-            let rows = client.list(&["v1", "incidents"], &[], "incidents", &page).await?;
-            Ok(output.rows(&rows, &INCIDENTS))
+            let list = Listing { parts: &["v1", "incidents"], query: &[], name: "incidents", shape: &INCIDENTS };
+            list.show(client, &page, output).await
         }
     }
 }
@@ -142,8 +191,8 @@ pub async fn quarantine(client: &Client, command: QuarantineCommand, output: Out
             if resolved {
                 query.push(("resolved", "true"));
             }
-            let rows = client.list(&["v1", "quarantine"], &query, "messages", &page).await?;
-            return Ok(output.rows(&rows, &QUARANTINE));
+            let list = Listing { parts: &["v1", "quarantine"], query: &query, name: "messages", shape: &QUARANTINE };
+            return list.show(client, &page, output).await;
         }
         QuarantineCommand::Replay { id, order_id, reason } => {
             (id.to_string(), "replay", json!({"reason": reason, "order_id": order_id}))

@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use super::args::MigrateOrders;
 use super::client::Client;
 use super::failure::Failure;
-use super::output::{Column, Output, Said, at, card, lines, pretty, when};
-use crate::cli::args::Format;
+use super::output::{Column, Output, Said, at, card, when};
 
 /// Orders asked for at once: one call stays within a few transactions.
 const PAGE: &str = "200";
@@ -23,6 +22,8 @@ const ORDERS: [Column; 6] = [
     ("MAY HAVE MISSED", |row| at(row, "/missed")),
     ("WHY", |row| at(row, "/why")),
 ];
+
+const FIELDS: [&str; 8] = ["order_id", "outcome", "why", "sequence", "changes", "deadlines", "asks", "missed"];
 
 const COUNTS: [&str; 5] = ["moved", "already", "refused", "due", "unproven"];
 
@@ -59,15 +60,8 @@ pub async fn migrate(client: &Client, args: &MigrateOrders, output: Output) -> R
         }
     }
     whole["counts"] = COUNTS.into_iter().zip(counts).map(|(name, count)| (name.to_owned(), json!(count))).collect();
-    let said = Said::text(match output.format {
-        Format::Table => shown(&whole, &orders, output),
-        Format::Jsonl => lines(&orders),
-        Format::Json => {
-            whole["orders"] = Value::Array(orders);
-            pretty(&whole)
-        }
-    });
-    Ok(said)
+    whole["orders"] = Value::Array(orders.clone());
+    Ok(Said::text(output.report(&whole, &orders, &FIELDS, || shown(&whole, &orders, output))))
 }
 
 /// Chooses the version that opens new orders.

@@ -6,17 +6,47 @@ use serde_json::{Value, json};
 use super::args::{ActArgs, ListOrders, OrderCommand, OrderRef};
 use super::client::Client;
 use super::failure::Failure;
+use super::listing::Listing;
 use super::many;
-use super::output::{Column, Output, Said, at, card, plain, when};
+use super::output::{Column, Output, Said, Shape, at, card, plain, when};
+use super::why;
 
-const LIST: [Column; 6] = [
-    ("SAGA", |row| at(row, "/saga")),
-    ("ORDER", |row| at(row, "/order_id")),
-    ("STATUS", status),
-    ("DONE", progress),
-    ("CREATED", |row| when(row, "/created_at")),
-    ("WHY", |row| at(row, "/why")),
-];
+const LIST: Shape = Shape {
+    columns: &[
+        ("SAGA", |row| at(row, "/saga")),
+        ("ORDER", |row| at(row, "/order_id")),
+        ("STATUS", status),
+        ("DONE", progress),
+        ("CREATED", |row| when(row, "/created_at")),
+        ("WHY", |row| at(row, "/why")),
+    ],
+    fields: &[
+        "saga",
+        "order_id",
+        "version",
+        "status",
+        "stuck.reason",
+        "stuck.step",
+        "stuck.since",
+        "stuck.detail",
+        "stuck.incident",
+        "progress.done",
+        "progress.total",
+        "waiting_on",
+        "next.action",
+        "next.step",
+        "next.at",
+        "unproven",
+        "attributes",
+        "duplicates",
+        "created_at",
+        "updated_at",
+        "ended_at",
+        "sequence",
+        "as_of",
+        "why",
+    ],
+};
 
 const STEPS: [Column; 6] = [
     ("STEP", |row| at(row, "/step")),
@@ -27,32 +57,62 @@ const STEPS: [Column; 6] = [
     ("CLOSED", |row| when(row, "/closed_at")),
 ];
 
-const TRAIL: [Column; 7] = [
-    ("#", |row| at(row, "/sequence")),
-    ("AT", |row| when(row, "/at")),
-    ("KIND", |row| at(row, "/kind")),
-    ("NAME", |row| at(row, "/name")),
-    ("CHANGES", changes),
-    ("ACTOR", |row| at(row, "/actor")),
-    ("REASON", |row| at(row, "/reason")),
-];
+const TRAIL: Shape = Shape {
+    columns: &[
+        ("#", |row| at(row, "/sequence")),
+        ("AT", |row| when(row, "/at")),
+        ("KIND", |row| at(row, "/kind")),
+        ("NAME", |row| at(row, "/name")),
+        ("CHANGES", changes),
+        ("ACTOR", |row| at(row, "/actor")),
+        ("REASON", |row| at(row, "/reason")),
+    ],
+    fields: &[
+        "saga",
+        "order_id",
+        "sequence",
+        "at",
+        "kind",
+        "name",
+        "step",
+        "changes",
+        "order.from",
+        "order.to",
+        "migrated.from",
+        "migrated.to",
+        "message.id",
+        "message.exchange",
+        "message.routing_key",
+        "message.source",
+        "message.timestamp",
+        "published",
+        "would_send",
+        "actor",
+        "reason",
+        "inferred",
+        "unproven",
+        "hash",
+    ],
+};
 
 /// Runs one of its commands.
 pub async fn run(client: &Client, command: OrderCommand, output: Output) -> Result<Said, Failure> {
     match command {
-        OrderCommand::Get(order) => get(client, &order, output).await,
-        OrderCommand::Why(order) => {
-            let found = find(client, &order).await?;
-            let why = json!({"saga": found["saga"], "order_id": found["order_id"], "status": found["status"],
-                "why": found["why"], "as_of": found["as_of"]});
-            Ok(output.one(&why, |it| format!("{}\n", plain(&at(it, "/why")))))
+        OrderCommand::Get { order, watch } => watch.follow(output, async || get(client, &order, output).await).await,
+        OrderCommand::Why { order, watch } => {
+            let look = async || {
+                let (saga, id) = client.resolve(&order.order, order.saga.as_deref()).await?;
+                let known = why::look(client, &saga, &id).await?;
+                Ok(output.one(&known, |it| why::screen(it, output.width())))
+            };
+            watch.follow(output, look).await
         }
         OrderCommand::List(list) => list_orders(client, &list, output).await,
         OrderCommand::Audit { order, page } => {
             let (saga, id) = client.resolve(&order.order, order.saga.as_deref()).await?;
             let parts = ["v1", "sagas", &saga, "orders", &id, "audit"];
-            let rows = client.list(&parts, &[], "entries", &page).await?;
-            Ok(output.rows(&rows, &TRAIL))
+            let list = Listing { parts: &parts, query: &[], name: "entries", shape: &TRAIL };
+            list.show(client, &page, output).await
         }
         OrderCommand::Retry(args) => act(client, "retry", None, args, output).await,
         OrderCommand::Skip(args) => act(client, "skip", None, args, output).await,
@@ -107,8 +167,8 @@ async fn list_orders(client: &Client, list: &ListOrders, output: Output) -> Resu
     let mut query: Vec<(&str, &str)> =
         named.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
     query.extend(attributes.iter().map(|(name, value)| (name.as_str(), *value)));
-    let rows = client.list(&["v1", "orders"], &query, "orders", &list.page).await?;
-    Ok(output.rows(&rows, &LIST))
+    let orders = Listing { parts: &["v1", "orders"], query: &query, name: "orders", shape: &LIST };
+    orders.show(client, &list.page, output).await
 }
 
 async fn act(

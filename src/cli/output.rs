@@ -1,4 +1,4 @@
-//! How answers are written: tables that fit a terminal, whole text elsewhere, or JSON with the API's own names.
+//! How answers are written: tables that fit a terminal, whole text elsewhere, or JSON and CSV with the API's own names.
 //!
 //! Whatever comes from messages may hold escape sequences: every control character of it is shown, none is obeyed.
 
@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::args::Format;
 use super::client::Rows;
 use super::failure::{FAILURE, Failure};
+use super::spreadsheet;
 
 /// What a command has to say once it is done.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,14 +35,40 @@ impl Said {
 pub struct Output {
     pub format: Format,
     is_terminal: bool,
+    /// Columns of the terminal.
+    width: Option<u16>,
+    is_stdout: bool,
 }
 
 /// One column: its heading, and how a row fills it.
 pub type Column = (&'static str, fn(&Value) -> String);
 
+/// How the rows of a list look: to people, and in a spreadsheet, where `stuck.reason` is what is nested.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub columns: &'static [Column],
+    pub fields: &'static [&'static str],
+}
+
 impl Output {
     pub fn new(format: Format) -> Self {
-        Self { format, is_terminal: std::io::stdout().is_terminal() }
+        let is_terminal = std::io::stdout().is_terminal();
+        Self { format, is_terminal, width: is_terminal.then(|| terminal_size().0), is_stdout: true }
+    }
+
+    /// Whether a person looks at a terminal.
+    pub fn is_terminal(self) -> bool {
+        self.is_terminal
+    }
+
+    /// Whether it goes to this program's own output, where what is long may be written piece by piece.
+    pub fn is_stdout(self) -> bool {
+        self.is_stdout
+    }
+
+    /// Columns there are; `None` where nothing has to fit.
+    pub fn width(self) -> Option<usize> {
+        self.width.map(usize::from)
     }
 
     /// Whether what people read may be coloured.
@@ -52,7 +79,13 @@ impl Output {
     /// As it is written to a file.
     #[cfg(test)]
     pub fn plain(format: Format) -> Self {
-        Self { format, is_terminal: false }
+        Self { format, is_terminal: false, width: None, is_stdout: false }
+    }
+
+    /// As it is written to a terminal of this width.
+    #[cfg(test)]
+    pub fn on_terminal(format: Format, width: u16) -> Self {
+        Self { format, is_terminal: true, width: Some(width), is_stdout: false }
     }
 
     /// One thing; `table` says how it looks to people.
@@ -61,26 +94,47 @@ impl Output {
             Format::Table => table(value),
             Format::Json => pretty(value),
             Format::Jsonl => lines(std::slice::from_ref(value)),
+            Format::Csv => spreadsheet::record(value, self.is_terminal),
         })
     }
 
+    /// A report made of rows: whole as JSON, a row a line, or as people read it.
+    pub fn report(self, whole: &Value, rows: &[Value], fields: &[&str], table: impl FnOnce() -> String) -> String {
+        match self.format {
+            Format::Table => table(),
+            Format::Json => pretty(whole),
+            Format::Jsonl => lines(rows),
+            Format::Csv => spreadsheet::records(rows, fields, true, self.is_terminal),
+        }
+    }
+
     /// A list. Nothing found is an empty list, and no failure.
-    pub fn rows(self, rows: &Rows, columns: &[Column]) -> Said {
+    pub fn rows(self, rows: &Rows, shape: &Shape) -> Said {
         let text = match self.format {
-            Format::Table => self.table(&rows.items, columns),
+            Format::Table => self.table(&rows.items, shape.columns),
             Format::Json => pretty(&Value::Array(rows.items.clone())),
-            Format::Jsonl => lines(&rows.items),
+            Format::Jsonl | Format::Csv => self.page(&rows.items, shape, true),
         };
-        let more = |cursor| format!("there are more: --cursor {cursor}, or --all");
-        Said { text, note: rows.next_cursor.as_ref().map(more), exit: 0 }
+        Said { text, note: more(rows), exit: 0 }
+    }
+
+    /// A page of a list whose pages are written one after the other.
+    pub fn page(self, rows: &[Value], shape: &Shape, is_first: bool) -> String {
+        match self.format {
+            Format::Csv => spreadsheet::records(rows, shape.fields, is_first, self.is_terminal),
+            Format::Table | Format::Json | Format::Jsonl => lines(rows),
+        }
     }
 
     /// Rows under headings: fitted to a terminal, whole elsewhere.
     pub fn table(self, rows: &[Value], columns: &[Column]) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        let arrangement = if self.is_terminal { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
-        table.set_content_arrangement(arrangement);
+        table.set_content_arrangement(ContentArrangement::Disabled);
+        if let Some(width) = self.width {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+            table.set_width(width);
+        }
         table.set_header(columns.iter().map(|(heading, _)| *heading));
         for row in rows {
             table.add_row(columns.iter().map(|(_, fill)| plain(&fill(row))));
@@ -109,16 +163,31 @@ impl Output {
                     eprintln!("hint: {}", plain(hint));
                 }
             }
-            Format::Json | Format::Jsonl => eprintln!("{}", json(&failure.json().to_string())),
+            Format::Json | Format::Jsonl | Format::Csv => eprintln!("{}", json(&failure.json().to_string())),
         }
     }
 }
 
+/// What is said where a list goes on.
+pub fn more(rows: &Rows) -> Option<String> {
+    rows.next_cursor.as_ref().map(|cursor| format!("there are more: --cursor {cursor}, or --all"))
+}
+
+/// Columns and rows of the terminal; a usual one where it does not say.
+pub fn terminal_size() -> (u16, u16) {
+    let told = crossterm::terminal::size().ok().filter(|(width, height)| *width > 0 && *height > 0);
+    told.unwrap_or((80, 24))
+}
+
+/// Writes to stdout, at once.
+pub fn write(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
+}
+
 /// Writes an answer and gives the exit code. A reader that has seen enough is no failure.
 pub fn print(said: &Said) -> u8 {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(said.text.as_bytes()).and_then(|()| out.flush());
-    drop(out);
+    let written = write(&said.text);
     if let Some(note) = &said.note {
         eprintln!("{}", plain(note));
     }

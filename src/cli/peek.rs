@@ -42,6 +42,10 @@ const ORDER_IDS: [Column; 4] = [
     ("IN SEVERAL EVENTS", |row| at(row, "/linking")),
 ];
 
+/// An event in a spreadsheet.
+const EVENT: [&str; 8] =
+    ["event", "messages", "found", "routing_keys", "content_types", "with_message_id", "order_ids", "sample"];
+
 /// Runs the command.
 pub async fn run(args: PeekArgs, output: Output, program: &dyn Start) -> Result<Said, Failure> {
     let PeekArgs { amqp_url, exchanges, keys, run_for, count, record, name, force, server } = args;
@@ -76,6 +80,7 @@ pub async fn run(args: PeekArgs, output: Output, program: &dyn Start) -> Result<
         Format::Table => screen(&shown, &value, definition.as_deref(), output),
         Format::Json => pretty(&value),
         Format::Jsonl => lines(&by_line(value)),
+        Format::Csv => output.report(&value, &events_of(&value), &EVENT, String::new),
     };
     Ok(Said { text, note, exit: 0 })
 }
@@ -110,8 +115,7 @@ async fn watches(client: &Client, name: &str, exchange: &str) -> Result<(), Stri
     if status["bus"]["consuming_connected"] != true {
         return Err("the Escrow that answers has no connection to the broker".to_owned());
     }
-    let page = PageArgs { all: true, ..PageArgs::default() };
-    let sagas = client.list(&["v1", "sagas"], &[], "sagas", &page).await.map_err(not_known)?;
+    let sagas = client.list(&["v1", "sagas"], &[], "sagas", &PageArgs::whole()).await.map_err(not_known)?;
     for saga in sagas.items {
         // Without a watermark the bindings of the saga may never have stood.
         let is_bound = saga["sight"] != "blind" && !saga["as_of"].is_null() && saga["unbound"].get(exchange).is_none();
@@ -175,6 +179,10 @@ fn order_id(id: &OrderIdSeen, messages: usize) -> Value {
     json!({
         "selector": id.selector, "messages": id.present, "of": messages, "distinct": id.distinct, "linking": id.linking,
     })
+}
+
+fn events_of(report: &Value) -> Vec<Value> {
+    report["events"].as_array().cloned().unwrap_or_default()
 }
 
 /// Each event by itself, then the rest.

@@ -11,11 +11,14 @@ use serde_json::{Value, json};
 
 use super::args::{BoundBy, Format, PlanArgs, RabbitCommand, UnbindArgs};
 use super::failure::{FAILURE, Failure, NOT_ALLOWED, UNAVAILABLE, USAGE};
-use super::output::{Output, Said, lines, plain, pretty};
+use super::output::{Output, Said, plain, pretty};
 use super::start::Start;
 use crate::bus::plan::{Binder, Plan, PlanFor, PlannedBinding, PlannedPolicy};
 use crate::bus::{BusError, Unbinding};
 use crate::config::{BindConfig, Definitions, PlanConfig, UnbindConfig};
+
+/// What became of an exchange, in a spreadsheet.
+const UNBINDING: [&str; 5] = ["exchange", "keys", "auto_delete", "outcome", "why"];
 
 /// Runs the command.
 pub async fn run(command: RabbitCommand, output: Output, program: &dyn Start) -> Result<Said, Failure> {
@@ -66,6 +69,9 @@ async fn plan(args: PlanArgs, output: Output, program: &dyn Start) -> Result<Sai
             ..Said::text(pretty(&plan.definitions()))
         },
         Format::Jsonl => Said::text(format!("{}\n", plan.definitions())),
+        Format::Csv => {
+            return Err(Failure::usage("a plan is no table").with_hint("leave -o out for a script, or say -o json"));
+        }
     })
 }
 
@@ -144,7 +150,7 @@ fn script(plan: &Plan) -> String {
 }
 
 /// One word of a shell.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
@@ -168,8 +174,11 @@ async fn unbind(args: UnbindArgs, output: Output, program: &dyn Start) -> Result
         "exchanges": all.iter().map(unbinding).collect::<Vec<_>>()});
     let text = match output.format {
         Format::Table => all.iter().fold(String::new(), |text, it| text + &sentence(it)),
-        Format::Json => pretty(&value),
-        Format::Jsonl => lines(std::slice::from_ref(&value)),
+        Format::Json | Format::Jsonl => output.one(&value, pretty).text,
+        Format::Csv => {
+            let rows: Vec<Value> = all.iter().map(unbinding).collect();
+            output.report(&value, &rows, &UNBINDING, String::new)
+        }
     };
     let untouched: Vec<&str> = all.iter().filter(|it| it.outcome.is_none()).map(|it| it.exchange.as_str()).collect();
     if args.yes && !untouched.is_empty() {

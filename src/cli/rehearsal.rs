@@ -158,6 +158,7 @@ impl Stage {
             tap: None,
             token: None,
             idempotency_key: None,
+            coverage: Arc::default(),
             needs_versions: false,
             must_apply: false,
             read_stored: wire::stored_event,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::args::PageArgs;
+use super::args::{PageArgs, WatchArgs};
 use super::client::Client;
 use super::failure::Failure;
 use super::lists::brake_in_words;
@@ -23,9 +23,13 @@ const INCIDENTS: [Column; 2] = [("COUNT", |row| at(row, "/count")), ("INCIDENT",
 const INCIDENTS_SHOWN: u32 = 5;
 
 /// Runs the command.
-pub async fn run(client: &Client, output: Output) -> Result<Said, Failure> {
+pub async fn run(client: &Client, watch: WatchArgs, output: Output) -> Result<Said, Failure> {
+    watch.follow(output, async || look(client, output).await).await
+}
+
+async fn look(client: &Client, output: Output) -> Result<Said, Failure> {
     let mut status = client.get(&["v1", "status"], &[]).await?;
-    let page = PageArgs { limit: Some(INCIDENTS_SHOWN), ..PageArgs::default() };
+    let page = PageArgs::first(INCIDENTS_SHOWN);
     let incidents = client.list(&["v1", "incidents"], &[], "incidents", &page).await?;
     status["incidents"] = Value::Array(incidents.items);
     Ok(output.one(&status, |it| screen(it, output)))
@@ -54,7 +58,7 @@ pub fn screen(status: &Value, output: Output) -> String {
     text
 }
 
-fn broker(bus: &Value) -> String {
+pub fn broker(bus: &Value) -> String {
     if bus.is_null() {
         return "none: events come over HTTP".to_owned();
     }
@@ -69,16 +73,16 @@ fn broker(bus: &Value) -> String {
 }
 
 /// Said where there is something to say.
-fn brake(brake: &Value) -> String {
+pub fn brake(brake: &Value) -> String {
     if brake["latched_at"].is_null() { at(brake, "/counted") } else { brake_in_words(brake) }
 }
 
-fn outbox(outbox: &Value) -> String {
+pub fn outbox(outbox: &Value) -> String {
     let oldest = when(outbox, "/oldest_at");
     if oldest.is_empty() { "empty".to_owned() } else { format!("{} since {oldest}", at(outbox, "/rows")) }
 }
 
-fn doubts(doubts: &Value) -> String {
+pub fn doubts(doubts: &Value) -> String {
     if doubts["gaps"] == 0 && doubts["quarantine"] == 0 {
         return "none".to_owned();
     }

@@ -1,5 +1,7 @@
 //! The commands, against the real API over a store and a desk of plain values.
 
+mod looking;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,7 +203,8 @@ async fn one_order_is_shown_and_explained() {
         assert!(shown.text.contains(part), "{part}: {}", shown.text);
     }
     let why = server.run(&["order", "why", "order/101"]).await.unwrap();
-    assert!(why.text.starts_with("waiting 42s for InventoryReserved") && why.text.lines().count() == 1);
+    assert!(why.text.starts_with("running: waiting 42s for InventoryReserved (step inventory)\n"), "{}", why.text);
+    assert!(why.text.contains("in full        waiting 42s for InventoryReserved"), "{}", why.text);
     for id in ["a/b", "order/a/b", "x\ny%2F"] {
         let found = server.run(&["order", "get", id, "-o", "json"]).await.unwrap();
         assert_eq!(json(&found)["order_id"], id.trim_start_matches("order/"), "{id:?}");

@@ -4,14 +4,17 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::args::{Format, TryArgs};
+use super::args::TryArgs;
 use super::failure::{FAILURE, Failure, USAGE};
-use super::output::{Output, Said, lines, plain, pretty};
+use super::output::{Output, Said, plain};
 use super::rehearsal::{Happening, Rehearsal, read_events, rehearse};
 use crate::saga::definition::Saga;
 use crate::saga::order::{Order, Status};
 use crate::saga::parse::{Ink, parse};
 use crate::saga::time::{Moment, Span};
+
+/// An entry in a spreadsheet.
+const ENTRY: [&str; 8] = ["saga", "order_id", "sequence", "at", "kind", "name", "changes", "published"];
 
 /// Runs the command.
 pub fn run(args: &TryArgs, output: Output) -> Result<Said, Failure> {
@@ -30,15 +33,13 @@ pub fn run(args: &TryArgs, output: Output) -> Result<Said, Failure> {
     let rehearsal = rehearse(saga.clone(), events, for_long);
     let bad =
         !rehearsal.quarantined.is_empty() || rehearsal.orders.values().any(|order| order.life.status == Status::Stuck);
-    let text = match output.format {
-        Format::Table => story(&saga, &rehearsal, start),
-        Format::Json => pretty(&json!({
-            "entries": rehearsal.happenings.iter().map(|it| entry(&saga, it)).collect::<Vec<_>>(),
-            "orders": rehearsal.orders.values().map(|it| outcome(&saga, it)).collect::<Vec<_>>(),
-            "quarantined": rehearsal.quarantined, "ignored": rehearsal.ignored, "duplicates": rehearsal.duplicates,
-        })),
-        Format::Jsonl => lines(&rehearsal.happenings.iter().map(|it| entry(&saga, it)).collect::<Vec<_>>()),
-    };
+    let entries: Vec<Value> = rehearsal.happenings.iter().map(|it| entry(&saga, it)).collect();
+    let whole = json!({
+        "entries": entries,
+        "orders": rehearsal.orders.values().map(|it| outcome(&saga, it)).collect::<Vec<_>>(),
+        "quarantined": rehearsal.quarantined, "ignored": rehearsal.ignored, "duplicates": rehearsal.duplicates,
+    });
+    let text = output.report(&whole, &entries, &ENTRY, || story(&saga, &rehearsal, start));
     Ok(Said { text, note: None, exit: if args.fail_on_stuck && bad { FAILURE } else { 0 } })
 }
 

@@ -11,6 +11,7 @@ mod actions;
 pub mod audit;
 mod brakes;
 mod caller;
+mod coverage;
 mod docs;
 mod events;
 pub mod facts;
@@ -78,6 +79,7 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(sagas::list_sagas))
         .routes(routes!(sagas::get_saga))
         .routes(routes!(sagas::get_saga_stats))
+        .routes(routes!(coverage::get_saga_events))
         .routes(routes!(sagas::set_saga_mode))
         .routes(routes!(migrate::set_saga_version))
         .routes(routes!(migrate::migrate_orders))

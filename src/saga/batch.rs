@@ -13,6 +13,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::brake::SagaState;
+use super::coverage::Coverage;
 use super::definition::Mode;
 use super::input::{Misfit, Payload, Verdict};
 use super::journal::Entry;
@@ -83,6 +84,8 @@ pub struct Changes {
     /// Quarantined messages that found their place or were dropped, with who did it and why.
     pub resolved: Vec<Resolved>,
     pub counters: BTreeMap<String, u64>,
+    /// The events met, named or not.
+    pub coverage: Arc<Coverage>,
     pub tap: Option<TapProgress>,
     /// The key under which the first answer is remembered.
     pub idempotency_key: Option<String>,

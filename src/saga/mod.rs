@@ -3,6 +3,7 @@ pub mod batch;
 pub mod brake;
 pub mod catalog;
 pub mod cloudevent;
+pub mod coverage;
 pub mod decide;
 pub mod definition;
 pub mod expression;

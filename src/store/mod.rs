@@ -17,6 +17,7 @@ mod answers;
 mod apply;
 mod bulk;
 mod catalog;
+mod coverage;
 mod cursor;
 mod examine;
 mod housekeeping;
@@ -311,6 +312,21 @@ pub trait Query: Send + Sync {
 
     /// How much waits in the outbox and since when.
     fn outbox_backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreError>>;
+
+    /// The events a saga met, by exchange and name. The row without a name is all those beyond
+    /// [`STRANGERS_MAX`](crate::saga::coverage::STRANGERS_MAX) together.
+    fn events_met(&self, saga: String) -> BoxFuture<'_, Result<Vec<EventMet>, StoreError>>;
+}
+
+/// An event a saga met, named by it or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventMet {
+    /// Empty for events over HTTP.
+    pub exchange: String,
+    pub event: String,
+    /// Deliveries.
+    pub seen: u64,
+    pub last_at: Moment,
 }
 
 /// A leased outbox row; a retry comes with the stored message it re-sends.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::StoreError;
+use super::coverage;
 use super::load::key_rows;
 use super::quarantine::doubt_word;
 use super::rows::{self, Searched, int, without_nul};
@@ -30,7 +31,9 @@ pub async fn save(session: &mut dyn Session, loaded: &Loaded, changes: &Changes)
     let quarantined = save_quarantined(session, &changes.quarantined, loaded.now).await?;
     save_doubts(session, &changes.doubts, &quarantined, loaded.now).await?;
     resolve(session, &changes.resolved, loaded.now).await?;
-    save_progress(session, changes, loaded.now).await
+    save_progress(session, changes, loaded.now).await?;
+    // Last, for these rows are every batch's: they are held no longer than the commit takes.
+    coverage::save(session, &changes.coverage, loaded.now).await
 }
 
 /// A saved order with the columns made for it.

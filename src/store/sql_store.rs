@@ -12,10 +12,10 @@ use super::saga_states::{Change, What};
 use super::session::Access;
 use super::{
     Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Decide, DefinitionRow,
-    JournalFilter, JournalRow, Listed, NewDefinition, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query,
-    StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
+    EventMet, JournalFilter, JournalRow, Listed, NewDefinition, OrderFilter, Page, QuarantineFilter, QuarantineRow,
+    Query, StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
-use super::{apply, bulk, housekeeping, orders, outbox, quarantine, saga_states, save, trail};
+use super::{apply, bulk, coverage, housekeeping, orders, outbox, quarantine, saga_states, save, trail};
 use crate::saga::batch::{Lookup, NewDoubt};
 use crate::saga::brake::{Brake, SagaState};
 use crate::saga::definition::Mode;
@@ -238,5 +238,9 @@ impl Query for SqlStore {
 
     fn outbox_backlog(&self) -> Answer<'_, Backlog> {
         self.run(Access::Read, (), |session, ()| Box::pin(outbox::backlog(session)))
+    }
+
+    fn events_met(&self, saga: String) -> Answer<'_, Vec<EventMet>> {
+        self.run(Access::Read, saga, |session, saga| Box::pin(coverage::events_met(session, saga)))
     }
 }

@@ -143,7 +143,7 @@ pub fn event(saga: &Saga, delivery: &Delivery) -> (String, Event) {
 pub fn outcome(saga: &Saga, delivery: &Delivery) -> String {
     match reading(saga, delivery) {
         Reading::Elsewhere => "elsewhere".to_owned(),
-        Reading::Ignored => "ignored".to_owned(),
+        Reading::Ignored { .. } => "ignored".to_owned(),
         Reading::Event { order, event } => format!("{} {order:?}", event.name),
         Reading::Unreadable { reason, event, order_id, .. } => {
             format!("{} {} {}", reason.word(), event.as_deref().unwrap_or("-"), order_id.as_deref().unwrap_or("-"))

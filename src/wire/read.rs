@@ -38,7 +38,9 @@ pub enum Reading {
     /// The saga does not watch the place it came from.
     Elsewhere,
     /// No step names the event, or none of the conditions holds.
-    Ignored,
+    Ignored {
+        event: String,
+    },
     Event {
         order: OrderRef,
         event: Box<Event>,
@@ -79,11 +81,21 @@ pub fn read(saga: &Saga, message: &Message<'_>) -> Reading {
 }
 
 impl Reading {
+    /// The name of the event, where that much is known.
+    pub fn event(&self) -> Option<&str> {
+        match self {
+            Self::Elsewhere => None,
+            Self::Ignored { event } => Some(event),
+            Self::Event { event, .. } => Some(&event.name),
+            Self::Unreadable { event, .. } => event.as_deref(),
+        }
+    }
+
     fn closeness(&self) -> u8 {
         match self {
             Self::Elsewhere => 0,
             Self::Unreadable { event: None, .. } => 1,
-            Self::Ignored => 2,
+            Self::Ignored { .. } => 2,
             Self::Unreadable { event: Some(_), .. } => 3,
             Self::Event { .. } => 4,
         }
@@ -125,12 +137,12 @@ impl From<Fault> for Reading {
 fn read_by(saga: &Saga, way: &Read, message: &Message<'_>) -> Result<Reading, Fault> {
     let reader = Reader::new(saga, way, message);
     let name = event_name(&reader)?;
-    let Some(named) = saga.roles.get(&name) else { return Ok(Reading::Ignored) };
+    let Some(named) = saga.roles.get(&name) else { return Ok(Reading::Ignored { event: name }) };
     let order = order(&reader);
     let fault = |fault: Fault| fault.of(&name, order.as_ref().ok());
     let roles = roles(&reader, named).map_err(fault)?;
     if roles.is_empty() {
-        return Ok(Reading::Ignored);
+        return Ok(Reading::Ignored { event: name });
     }
     let parts = parts(&reader, &roles).map_err(fault)?;
     let order = order.map_err(|fault| fault.of(&name, None))?;

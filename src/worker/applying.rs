@@ -125,6 +125,8 @@ impl Applying {
             };
             for work in [bare(&quarantined), Some(quarantined)].into_iter().flatten().rev() {
                 plan.work = vec![work];
+                // It may be what is refused, and is worth less than the message.
+                plan.coverage = Arc::default();
                 match self.insist(shutdown, || self.escrow.commit(plan.clone())).at("applying.quarantine").await? {
                     Ok(committed) => return Ok(Applied::Done { settle: true, now: committed.now }),
                     Err(error) => tracing::error!(error = %chain_of(&error), "the quarantine refuses a message too"),
@@ -149,6 +151,8 @@ fn halves(plan: Plan) -> (Plan, Plan) {
     second.work = first.work.split_off(first.work.len() / 2);
     first.token = first.token.map(|token| token_of(&token, "first"));
     second.token = second.token.map(|token| token_of(&token, "second"));
+    // Counted once, with the last part.
+    first.coverage = Arc::default();
     if let (Some(tap), Some(last)) = (&mut first.tap, &mut second.tap) {
         *tap = FromTap { watermark: None, is_fresh: false, ..tap.clone() };
         last.before

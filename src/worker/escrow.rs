@@ -129,6 +129,7 @@ impl Escrow {
             tap: None,
             token: None,
             idempotency_key: None,
+            coverage: Arc::default(),
             needs_versions: false,
             must_apply: false,
             read_stored: crate::wire::stored_event,

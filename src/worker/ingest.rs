@@ -205,6 +205,8 @@ impl Ingest {
         let mut plan = self.escrow.plan(Vec::new());
         let (mut canary, mut carried_on) = (None, None);
         let mut salts = 0_u64;
+        // What was met on a reading that is not the last one of its batch does not count.
+        drop(self.readings.take_coverage());
         for item in &batch.items {
             match item {
                 Item::Delivery(delivery) => {
@@ -226,6 +228,7 @@ impl Ingest {
             let row = self.stored_tap(batch.tap.as_deref(), shutdown).await?;
             plan.work.extend(row.and_then(|row| loss(carried_on, &row)).map(Work::Doubt));
         }
+        plan.coverage = Arc::new(self.readings.take_coverage());
         let (is_fresh, before) = (batch.is_fresh, Vec::new());
         let committed_at = self.committed_at;
         plan.tap = batch.tap.clone().map(|name| FromTap { name, watermark: canary, is_fresh, before, committed_at });

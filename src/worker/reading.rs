@@ -12,6 +12,7 @@ use crate::bus::{Delivery, Gap, GapKind};
 use crate::faults::{Bug, is_planted};
 use crate::saga::batch::{NewDoubt, QuarantineReason, Quarantined};
 use crate::saga::catalog::Catalog;
+use crate::saga::coverage::Coverage;
 use crate::saga::decide::{Arrival, Candidate, Delivered, OrderRef, RawMessage, Unread, Work};
 use crate::saga::order::{Digest, DoubtKind};
 use crate::saga::time::{Moment, Span};
@@ -32,17 +33,24 @@ pub struct Readings {
     /// Whose every message is, where a person says so.
     order_id: Option<String>,
     samples: BTreeMap<(String, QuarantineReason), u32>,
+    /// What was met since it was last taken.
+    coverage: Coverage,
 }
 
 impl Readings {
     /// Readings that keep bodies up to this size.
     pub fn new(body_keep_bytes: usize) -> Self {
-        Self { body_keep_bytes, order_id: None, samples: BTreeMap::new() }
+        Self { body_keep_bytes, order_id: None, samples: BTreeMap::new(), coverage: Coverage::default() }
     }
 
     /// Readings of messages whose order a person names, whatever they say themselves.
     pub fn of_order(self, order_id: Option<String>) -> Self {
         Self { order_id, ..self }
+    }
+
+    /// The events met since this was last asked, named or not.
+    pub fn take_coverage(&mut self) -> Coverage {
+        std::mem::take(&mut self.coverage)
     }
 
     /// What there is to do about one delivery. Escrow's own messages are none (rule 4).
@@ -62,10 +70,16 @@ impl Readings {
         let mut arrivals = Vec::new();
         let mut readable = true;
         for saga in catalog.newest_all() {
-            let (mut candidates, mut unread) = (Vec::new(), None);
+            let (mut candidates, mut unread, mut is_met) = (Vec::new(), None, false);
             for version in catalog.versions(&saga.name) {
-                match wire::read(version, &message) {
-                    Reading::Elsewhere | Reading::Ignored => {}
+                let reading = wire::read(version, &message);
+                if let (false, Some(event)) = (is_met, reading.event()) {
+                    let is_named = catalog.versions(&saga.name).any(|it| it.roles.contains_key(event));
+                    self.coverage.add(&saga.name, &delivery.exchange, event, is_named);
+                    is_met = true;
+                }
+                match reading {
+                    Reading::Elsewhere | Reading::Ignored { .. } => {}
                     Reading::Event { order, event } => {
                         let place = match order {
                             wire::OrderRef::Id(id) => OrderRef::Id(id),

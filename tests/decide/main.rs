@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test there")]
 
 mod arrival;
+mod coverage;
 mod identity;
 mod placing;
 mod splitting;

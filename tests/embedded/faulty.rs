@@ -12,8 +12,8 @@ use escrow::saga::order::{Doubt, Order, OrderKey};
 use escrow::saga::time::{Moment, Span};
 use escrow::store::{
     Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Decide, DefinitionRow,
-    JournalFilter, JournalRow, Listed, NewDefinition, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query,
-    StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
+    EventMet, JournalFilter, JournalRow, Listed, NewDefinition, OrderFilter, Page, QuarantineFilter, QuarantineRow,
+    Query, StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
@@ -141,5 +141,6 @@ impl Query for Faulty {
         bulk(id: Uuid) -> Option<Bulk>;
         bulk_orders(id: Uuid, outcome: Option<String>, page: Page) -> Listed<BulkOrder>;
         outbox_backlog() -> Backlog;
+        events_met(saga: String) -> Vec<EventMet>;
     }
 }

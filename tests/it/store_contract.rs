@@ -4,6 +4,7 @@ mod apply;
 mod brake;
 mod bulk;
 mod catalog;
+mod coverage;
 mod crash;
 mod given;
 mod housekeeping;
@@ -95,6 +96,11 @@ contract! {
         a_tap_that_is_switched_off_is_bound_to_nothing_from_then_on
         migrations_go_down_and_up_again
         a_newer_database_is_refused;
+    coverage:
+        events_are_counted_by_saga_exchange_and_name
+        strangers_beyond_the_bound_are_counted_together
+        batches_beside_each_other_lose_no_count
+        a_batch_that_is_not_saved_is_not_counted;
     housekeeping:
         a_lease_belongs_to_one_owner_until_it_ends
         purge_forgets_only_what_is_old_and_done

@@ -31,9 +31,9 @@ use crate::saga::order::{Doubt, Order, OrderKey, Status, StepStatus};
 use crate::saga::queue::QueueFinding;
 use crate::saga::time::Moment;
 use crate::store::{
-    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkState, DefinitionRow, JournalFilter, JournalRow, Listed,
-    OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, StoreError, StoredPayload,
-    StuckGroup,
+    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkState, DefinitionRow, EventMet, JournalFilter, JournalRow,
+    Listed, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, StoreError,
+    StoredPayload, StuckGroup,
 };
 use crate::telemetry::Metrics;
 
@@ -50,6 +50,7 @@ pub struct FakeStore {
     pub states: BTreeMap<String, SagaState>,
     pub bulks: Vec<Bulk>,
     pub bulk_orders: Vec<BulkOrder>,
+    pub met: Vec<EventMet>,
     /// The database is away.
     pub is_away: bool,
     pub asked: Mutex<Vec<OrderFilter>>,
@@ -209,6 +210,10 @@ impl Query for FakeStore {
 
     fn outbox_backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreError>> {
         self.answer(|| Backlog { rows: 2, oldest_at: Some(ago(3)) })
+    }
+
+    fn events_met(&self, _saga: String) -> BoxFuture<'_, Result<Vec<EventMet>, StoreError>> {
+        self.answer(|| self.met.clone())
     }
 }
 

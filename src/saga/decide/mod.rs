@@ -15,6 +15,7 @@ use serde_json::Value;
 use self::deciding::Deciding;
 use super::batch::{Changes, Loaded, Lookup, NewDoubt, Quarantined, Resolved, StoredPayload};
 use super::catalog::Catalog;
+use super::coverage::Coverage;
 use super::definition::{BrakeLimit, OnTimeout, Saga};
 use super::input::{Command, Confirmation, Event};
 use super::migration::Migration;
@@ -117,6 +118,8 @@ pub struct Plan {
     /// the answer to its commit was lost.
     pub token: Option<Digest>,
     pub idempotency_key: Option<String>,
+    /// The events met in this batch.
+    pub coverage: Arc<Coverage>,
     /// Decide nothing where an order is on a version the catalog does not have: another replica may follow it already.
     pub needs_versions: bool,
     /// Decide nothing unless each delivery reaches its order: what a person sends again must not get lost on the way.
@@ -243,7 +246,8 @@ impl Plan {
         for work in &self.work {
             deciding.work(work);
         }
-        let changes = deciding.finish();
+        let mut changes = deciding.finish();
+        changes.coverage = Arc::clone(&self.coverage);
         if self.must_apply && changes.tally.ignored + changes.tally.quarantined > 0 {
             let again = changes.quarantined.first().map(|it| it.detail.clone());
             let why = again.unwrap_or_else(|| "the version its order is on does not read it".to_owned());

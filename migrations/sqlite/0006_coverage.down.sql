@@ -1,0 +1,2 @@
+-- Counts are lost and begin anew.
+DROP TABLE event_sightings;
