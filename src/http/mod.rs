@@ -86,6 +86,7 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(journal::list_journal))
         .routes(routes!(status::get_status))
         .routes(routes!(quarantine::list_quarantine))
+        .routes(routes!(quarantine::list_reasons))
         .routes(routes!(quarantine::get_quarantined))
         .routes(routes!(quarantine::replay_quarantined))
         .routes(routes!(quarantine::drop_quarantined))

@@ -175,6 +175,8 @@ pub struct BusReport {
     /// The connection that publishes stands.
     pub publishing_connected: bool,
     pub tap_depth: Option<u64>,
+    /// So many may wait in the tap; what is more drops the oldest.
+    pub tap_bound: Option<u64>,
     /// How far the tap was behind at the last canary.
     pub lag: Option<Span>,
     pub problem: Option<String>,

@@ -288,6 +288,9 @@ pub trait Query: Send + Sync {
     /// One quarantined message with its body.
     fn quarantined(&self, id: i64) -> BoxFuture<'_, Result<Option<QuarantineRow>, StoreError>>;
 
+    /// How many messages wait in quarantine for each reason, by reason.
+    fn quarantine_reasons(&self) -> BoxFuture<'_, Result<Vec<(String, u64)>, StoreError>>;
+
     /// Doubts that are not resolved, newest first, at most `limit`.
     fn doubts(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Doubt>, StoreError>>;
 

@@ -216,6 +216,10 @@ impl Query for SqlStore {
         self.run(Access::Read, id, |session, id| Box::pin(quarantine::find(session, *id)))
     }
 
+    fn quarantine_reasons(&self) -> Answer<'_, Vec<(String, u64)>> {
+        self.run(Access::Read, (), |session, ()| Box::pin(quarantine::reasons(session)))
+    }
+
     fn doubts(&self, limit: usize) -> Answer<'_, Vec<Doubt>> {
         self.run(Access::Read, limit, |session, limit| Box::pin(quarantine::doubts(session, *limit)))
     }

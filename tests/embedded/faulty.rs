@@ -135,6 +135,7 @@ impl Query for Faulty {
         saga_states() -> BTreeMap<String, SagaState>;
         quarantine(filter: QuarantineFilter, page: Page) -> Listed<QuarantineRow>;
         quarantined(id: i64) -> Option<QuarantineRow>;
+        quarantine_reasons() -> Vec<(String, u64)>;
         doubts(limit: usize) -> Vec<Doubt>;
         bindings(tap: String) -> Vec<BindingRow>;
         stats(saga: String, window: Option<Span>) -> Vec<StepStats>;

@@ -248,6 +248,7 @@ impl Query for SimStore {
         bulk_orders(id: Uuid, outcome: Option<String>, page: Page) -> Listed<BulkOrder>;
         quarantine(filter: QuarantineFilter, page: Page) -> Listed<QuarantineRow>;
         quarantined(id: i64) -> Option<QuarantineRow>;
+        quarantine_reasons() -> Vec<(String, u64)>;
         doubts(limit: usize) -> Vec<Doubt>;
         bindings(tap: String) -> Vec<BindingRow>;
         stats(saga: String, window: Option<Span>) -> Vec<StepStats>;

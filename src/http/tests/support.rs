@@ -174,6 +174,16 @@ impl Query for FakeStore {
         self.answer(|| self.quarantine.iter().find(|it| it.id == id).cloned())
     }
 
+    fn quarantine_reasons(&self) -> BoxFuture<'_, Result<Vec<(String, u64)>, StoreError>> {
+        self.answer(|| {
+            let mut counts = BTreeMap::new();
+            for row in self.quarantine.iter().filter(|it| it.resolved.is_none()) {
+                *counts.entry(row.reason.clone()).or_default() += 1;
+            }
+            counts.into_iter().collect()
+        })
+    }
+
     fn doubts(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Doubt>, StoreError>> {
         self.answer(|| self.doubts.iter().take(limit).cloned().collect())
     }
