@@ -21,6 +21,7 @@ mod journal;
 mod layers;
 mod migrate;
 mod orders;
+pub mod page;
 pub mod problem;
 mod quarantine;
 mod query;
@@ -110,6 +111,7 @@ pub fn router(state: ApiState) -> Router {
     let limited = Router::from(limited).layer(middleware::from_fn(layers::limit_time));
     limited
         .merge(Router::from(streams))
+        .merge(page::router())
         .fallback(layers::unknown_path)
         .method_not_allowed_fallback(layers::unknown_method)
         .layer(middleware::from_fn_with_state(state.clone(), layers::measure))

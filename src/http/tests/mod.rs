@@ -5,6 +5,7 @@ mod fixtures;
 mod openapi;
 mod orders;
 mod others;
+mod page;
 mod stream;
 pub(crate) mod support;
 mod why;

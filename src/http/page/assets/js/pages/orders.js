@@ -1,0 +1,7 @@
+import { h } from '../dom.js';
+
+export const title = 'Orders';
+
+export function render(context) {
+  return { node: h('div', { class: 'page' }, h('h1', {}, 'Orders')) };
+}
