@@ -64,10 +64,13 @@ macro_rules! assets {
 pub const ASSETS: &[Asset] = assets![
     "index.html": "text/html; charset=utf-8",
     "escrow.css": "text/css; charset=utf-8",
+    "pages.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
     "js/api.js": JAVASCRIPT,
     "js/dialog.js": JAVASCRIPT,
+    "js/diff.js": JAVASCRIPT,
     "js/dom.js": JAVASCRIPT,
+    "js/graph.js": JAVASCRIPT,
     "js/live.js": JAVASCRIPT,
     "js/main.js": JAVASCRIPT,
     "js/show.js": JAVASCRIPT,
