@@ -12,9 +12,12 @@ pub mod audit;
 mod brakes;
 mod caller;
 mod docs;
+mod due;
+mod entry;
 mod events;
 pub mod facts;
 mod filter;
+mod flow;
 mod health;
 mod incidents;
 mod journal;
@@ -72,7 +75,9 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(orders::list_orders))
         .routes(routes!(orders::get_order))
         .routes(routes!(orders::get_order_audit))
+        .routes(routes!(entry::get_order_entry))
         .routes(routes!(orders::act_on_order))
+        .routes(routes!(due::list_due))
         .routes(routes!(actions::begin_bulk_action))
         .routes(routes!(actions::get_bulk_action))
         .routes(routes!(actions::stop_bulk_action))
@@ -86,6 +91,7 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(incidents::list_incidents))
         .routes(routes!(journal::list_journal))
         .routes(routes!(status::get_status))
+        .routes(routes!(flow::get_flow))
         .routes(routes!(quarantine::list_quarantine))
         .routes(routes!(quarantine::list_reasons))
         .routes(routes!(quarantine::get_quarantined))
@@ -133,6 +139,7 @@ pub async fn serve(listener: TcpListener, state: ApiState, shutdown: Cancellatio
     listener.set_nonblocking(true)?;
     let handle = axum_server::Handle::<SocketAddr>::new();
     let streams = state.shutdown.clone();
+    let looking = tokio::spawn(flow::watch(state.clone()));
     let app = router(state).into_make_service_with_connect_info::<SocketAddr>();
     let stopping = handle.clone();
     let watcher = tokio::spawn(async move {
@@ -141,6 +148,7 @@ pub async fn serve(listener: TcpListener, state: ApiState, shutdown: Cancellatio
         stopping.graceful_shutdown(Some(DRAIN));
     });
     let served = axum_server::from_tcp(listener)?.handle(handle).serve(app).await;
+    looking.abort();
     watcher.abort();
     served
 }

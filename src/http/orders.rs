@@ -227,7 +227,7 @@ pub fn action_of(word: &str, by: Option<&str>) -> Result<Action, Problem> {
     Ok(action)
 }
 
-async fn find(state: &ApiState, saga: String, order_id: String) -> Result<Order, Problem> {
+pub async fn find(state: &ApiState, saga: String, order_id: String) -> Result<Order, Problem> {
     let key = OrderKey { saga, order_id };
     if let Some(order) = state.query.find_order(key.clone()).await? {
         return Ok(order);

@@ -31,10 +31,6 @@ impl Store for SqlStore {
         self.run(Access::Write, batch, |session, batch| Box::pin(apply::apply(session, batch)))
     }
 
-    fn due_orders(&self, watermarks: BTreeMap<String, Moment>, limit: usize) -> Answer<'_, Vec<OrderKey>> {
-        self.run(Access::Read, (watermarks, limit), |session, it| Box::pin(orders::due(session, it)))
-    }
-
     fn next_due(&self, after: Option<Moment>) -> Answer<'_, Option<Moment>> {
         self.run(Access::Read, after, |session, after| Box::pin(orders::next_due(session, *after)))
     }
@@ -150,6 +146,10 @@ impl Store for SqlStore {
 impl Query for SqlStore {
     fn now(&self) -> Answer<'_, Moment> {
         self.run(Access::Read, (), |session, ()| Box::pin(housekeeping::now(session)))
+    }
+
+    fn due_orders(&self, watermarks: BTreeMap<String, Moment>, limit: usize) -> Answer<'_, Vec<OrderKey>> {
+        self.run(Access::Read, (watermarks, limit), |session, it| Box::pin(orders::due(session, it)))
     }
 
     fn find_order(&self, key: OrderKey) -> Answer<'_, Option<Order>> {

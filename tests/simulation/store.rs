@@ -180,7 +180,6 @@ impl Store for SimStore {
     }
 
     guarded! {
-        due_orders(watermarks: BTreeMap<String, Moment>, limit: usize) -> Vec<OrderKey>;
         next_due(after: Option<Moment>) -> Option<Moment>;
         save_definition(definition: NewDefinition) -> ();
         set_mode(saga: String, mode: Mode, actor: String, reason: String) -> ();
@@ -230,6 +229,7 @@ impl SimStore {
 impl Query for SimStore {
     guarded! {
         now() -> Moment;
+        due_orders(watermarks: BTreeMap<String, Moment>, limit: usize) -> Vec<OrderKey>;
         find_order(key: OrderKey) -> Option<Order>;
         list_orders(filter: OrderFilter, page: Page) -> Listed<Order>;
         count_orders(filter: OrderFilter) -> u64;

@@ -6,6 +6,7 @@ mod openapi;
 mod orders;
 mod others;
 mod page;
+mod reading;
 mod stream;
 pub(crate) mod support;
 mod why;

@@ -11,10 +11,12 @@
 //   loading(what)              said while the first answer is awaited
 //   card(title, body, { id, actions })   a section with a heading
 //   facts([[term, detail], …]) a description list
+//   prose(text)                a sentence of Escrow's, its `names` and moments set apart
 //   icon(name)                 decorative; give words beside it
 
 import { orderPath, search } from './api.js';
 import { h, svg } from './dom.js';
+import { when } from './time.js';
 
 const ICONS = {
   dot: 'M8 4.5a3.5 3.5 0 1 0 0 7a3.5 3.5 0 1 0 0-7z',
@@ -105,6 +107,14 @@ export function incidentLink(id, text) {
 
 export function ordersLink(filter, text, properties = {}) {
   return h('a', { href: `/orders${search(filter)}`, ...properties }, text);
+}
+
+// A sentence of Escrow's: `names` stand out, and moments are shown as the reader wants times.
+export function prose(text) {
+  return String(text).split(/(`[^`]+`|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)/).map((part, at) => {
+    if (at % 2 === 0) return part;
+    return part.startsWith('`') ? h('span', { class: 'mono' }, part.slice(1, -1)) : when(part);
+  });
 }
 
 export function copy(text, what) {
