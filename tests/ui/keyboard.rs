@@ -32,13 +32,13 @@ async fn an_action_is_reached_and_done_by_keys_alone() {
     browser.keys("doubted").await;
     browser.key(Key::Enter).await;
     browser.says(&["doubted", "stuck"]).await;
-    tab_to(&browser, "Release").await;
+    tab_to(&browser, "Release …").await;
     browser.key(Key::Enter).await;
     browser.until_script("a dialog asks", "return document.querySelector('dialog[open]') !== null").await;
     // The first empty field has the focus, and the focus does not leave the dialog.
-    browser.fill_focused("Your name", "grace").await;
-    browser.key(Key::Tab).await;
     browser.fill_focused("Reason", "seen to by hand").await;
+    browser.key(Key::Tab).await;
+    browser.fill_focused("Your name", "grace").await;
     let confirm = browser.script("return document.querySelector('dialog button[type=submit]').innerText.trim()").await;
     tab_to(&browser, confirm.as_str().unwrap()).await;
     browser.key(Key::Enter).await;

@@ -26,7 +26,7 @@ async fn an_outage_is_followed_from_now_to_an_order_and_an_action_that_its_trail
     browser.says(&["stuck", "inventory", "InventoryReserved"]).await;
     let path = browser.path().await;
 
-    browser.press_button("Release").await;
+    browser.press_button("Release …").await;
     browser.fill("Your name", "ada").await;
     browser.fill("Reason", "inventory is back, undo it").await;
     browser.confirm().await;

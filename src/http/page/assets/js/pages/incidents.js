@@ -204,7 +204,7 @@ function acknowledge(it) {
   return ask({
     title: 'Acknowledge this incident',
     text: [h('p', {}, sentence(it.why)), h('p', { class: 'soft' }, 'It stays open until its cause is gone. Others see that you have it in hand, and you are not alerted again.')],
-    fields: [who(), why()],
+    fields: [why(), who()],
     confirm: 'Acknowledge',
     submit: ({ reason }) => post(`${LIST}/${encodeURIComponent(it.id)}/ack`, { reason }),
   });

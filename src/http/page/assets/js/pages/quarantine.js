@@ -193,9 +193,9 @@ function replay(it) {
     title: `Replay message ${it.id}`,
     text: h('p', {}, 'It is read again by the definitions of now, as if it came now. What it does is journaled.'),
     fields: [
-      who(),
       { name: 'order_id', label: 'Order id', value: it.order_id ?? '', hint: 'Only where the message does not say which order it belongs to.' },
       why(),
+      who(),
     ],
     confirm: 'Replay',
     submit: ({ order_id: orderId, reason }) => post(`${LIST}/${it.id}/replay`, orderId && orderId !== it.order_id ? { order_id: orderId, reason } : { reason }),
@@ -206,7 +206,7 @@ function drop(it) {
   return ask({
     title: `Drop message ${it.id}`,
     text: h('p', {}, 'It will never be applied. Orders that were in doubt because of it are in doubt no more.'),
-    fields: [who(), why()],
+    fields: [why(), who()],
     confirm: 'Drop',
     danger: true,
     submit: ({ reason }) => post(`${LIST}/${it.id}/drop`, { reason }),
@@ -234,9 +234,11 @@ function bytes(it) {
   return { node, text, stop: () => hex.stop() };
 }
 
+// Numbers too long for JavaScript stay as they were written.
 function pretty(text) {
   try {
-    return JSON.stringify(JSON.parse(text), null, 2);
+    const value = JSON.parse(text);
+    return /\d{16,}/.test(text) ? text : JSON.stringify(value, null, 2);
   } catch {
     return text;
   }

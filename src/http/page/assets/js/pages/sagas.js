@@ -214,7 +214,7 @@ function switchMode(saga, mode) {
   return ask({
     title: mode === 'observe' ? `Only observe ${saga}` : `Let Escrow act for ${saga}`,
     text: h('p', {}, text),
-    fields: [who(), why()],
+    fields: [why(), who()],
     confirm: mode === 'observe' ? 'Only observe' : 'Act',
     danger: mode === 'act',
     submit: ({ reason }) => put(at(saga, '/mode'), { mode, reason }),
@@ -228,7 +228,7 @@ function resetBrake(saga, brake) {
       h('p', {}, brake.latched_at ? ['It holds orders back since ', when(brake.latched_at), ': too many turned back by timeout.'] : 'It is off; a reset lets it count from nothing again.'),
       h('p', { class: 'soft' }, 'Orders it held stay held until they are released or dropped.'),
     ],
-    fields: [who(), why('What was the cause, and is it gone? It goes into the journal.')],
+    fields: [why('What was the cause, and is it gone? It goes into the journal.'), who()],
     confirm: 'Reset',
     submit: ({ reason }) => post(at(saga, '/brake/reset'), { reason }),
   });
