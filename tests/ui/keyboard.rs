@@ -70,7 +70,9 @@ async fn every_page_has_its_letter_and_rows_are_walked_by_j() {
     browser.until_script("the keys are told", "return document.querySelector('dialog[open]') !== null").await;
     browser.key(Key::Escape).await;
     browser.keys("gs").await;
-    browser.until_script("a row", "return document.querySelector('main [data-row]') !== null").await;
+    let listed =
+        "return location.pathname === '/sagas' && document.querySelector('main a[href=\"/sagas/order\"]') !== null";
+    browser.until_script("the list of sagas", listed).await;
     browser.keys("j").await;
     browser.key(Key::Enter).await;
     browser.until_script("the saga in hand", "return location.pathname === '/sagas/order'").await;

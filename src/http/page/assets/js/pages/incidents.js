@@ -8,7 +8,7 @@ import { get, post } from '../api.js';
 import { ask, who, why } from '../dialog.js';
 import { fill, h } from '../dom.js';
 import * as live from '../live.js';
-import { card, empty, facts, incidentLink, loading, number, orderLink, ordersLink, problem, sagaLink, status, tag, word } from '../show.js';
+import { card, empty, facts, incidentLink, loading, number, orderLink, ordersLink, problem, prose, sagaLink, status, tag, word } from '../show.js';
 import { table } from '../table.js';
 import { when } from '../time.js';
 
@@ -110,8 +110,8 @@ function columns(act) {
       cell: (it) =>
         h(
           'div',
-          { class: ['incident', it.isChild && 'incident-child'] },
-          h('p', {}, incidentLink(it.id, sentence(it.why))),
+          { class: ['incident-line', it.isChild && 'incident-child'] },
+          h('p', {}, incidentLink(it.id, prose(sentence(it.why)))),
           h('p', { class: 'row small' }, tag(word(it.cause), it.status === 'resolved' ? 'calm' : 'bad'), it.saga && [h('span', { class: 'soft' }, 'saga '), sagaLink(it.saga)], it.step && h('span', { class: 'soft' }, `step ${it.step}`), it.isChild && h('span', { class: 'soft' }, 'explained by the one above')),
         ),
     },
@@ -159,7 +159,7 @@ function one(context) {
       it.count > 0 && it.status !== 'resolved' && ordersLink({ incident: it.id }, `Show the ${number(it.count)} ${it.count === 1 ? 'order' : 'orders'}`, { class: 'button' }),
       it.saga && h('a', { href: `/map/${encodeURIComponent(it.saga)}`, class: 'button' }, 'Map'),
     ];
-    fill(node, h('div', { class: 'page-head' }, h('h1', {}, sentence(it.why))), h('div', { class: 'row' }, status(state(it)), tag(word(it.cause), 'bad'), h('span', { class: 'page-actions' }, actions)), body);
+    fill(node, h('div', { class: 'page-head' }, h('h1', {}, prose(sentence(it.why)))), h('div', { class: 'row' }, status(state(it)), tag(word(it.cause), 'bad'), h('span', { class: 'page-actions' }, actions)), body);
     fill(
       body,
       card('What is known', facts([
@@ -170,13 +170,13 @@ function one(context) {
         it.saga && ['Saga', sagaLink(it.saga)],
         it.step && ['Step', it.step],
         ['In hand', it.acked_by ?? 'nobody yet'],
-        parent && ['Explained by', incidentLink(parent.id, sentence(parent.why))],
+        parent && ['Explained by', incidentLink(parent.id, prose(sentence(parent.why)))],
       ])),
-      children.length > 0 && card('Explains', h('ul', { class: 'plain' }, children.map((child) => h('li', {}, incidentLink(child.id, sentence(child.why)))))),
+      children.length > 0 && card('Explains', h('ul', { class: 'plain' }, children.map((child) => h('li', {}, incidentLink(child.id, prose(sentence(child.why))))))),
       card(
         'Some of its orders',
         it.samples.length > 0
-          ? h('ul', { class: 'plain samples' }, it.samples.map((order) => h('li', {}, orderLink(it.saga, order))))
+          ? h('ul', { class: 'plain incident-samples' }, it.samples.map((order) => h('li', {}, orderLink(it.saga, order))))
           : empty('It is not about single orders', 'It concerns what Escrow sees or does as a whole; System says more.', h('a', { href: '/system' }, 'System')),
       ),
     );
@@ -203,7 +203,7 @@ const gone = (id) =>
 function acknowledge(it) {
   return ask({
     title: 'Acknowledge this incident',
-    text: [h('p', {}, sentence(it.why)), h('p', { class: 'soft' }, 'It stays open until its cause is gone. Others see that you have it in hand, and you are not alerted again.')],
+    text: [h('p', {}, prose(sentence(it.why))), h('p', { class: 'soft' }, 'It stays open until its cause is gone. Others see that you have it in hand, and you are not alerted again.')],
     fields: [why(), who()],
     confirm: 'Acknowledge',
     submit: ({ reason }) => post(`${LIST}/${encodeURIComponent(it.id)}/ack`, { reason }),

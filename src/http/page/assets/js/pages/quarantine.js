@@ -9,7 +9,7 @@ import { get, post } from '../api.js';
 import { ask, who, why } from '../dialog.js';
 import { fill, h } from '../dom.js';
 import * as live from '../live.js';
-import { card, copy, empty, facts, loading, number, orderLink, problem, sagaLink, status, tag, word } from '../show.js';
+import { card, copy, empty, facts, loading, number, orderLink, problem, prose, sagaLink, status, tag, word } from '../show.js';
 import { table } from '../table.js';
 import { when } from '../time.js';
 import { virtual } from '../virtual.js';
@@ -99,7 +99,7 @@ function all(context) {
       shown.map((it) => link(it, word(it), counted.get(it) ?? 0)),
       h('a', { class: 'tabs-more', href: to('resolved', isAll ? '' : 'true') }, isAll ? 'Only what waits' : 'Also what was dealt with'),
     );
-    hint.textContent = REASONS[chosen] ?? '';
+    fill(hint, prose(REASONS[chosen] ?? ''));
     hint.hidden = !REASONS[chosen];
   }
 
@@ -168,7 +168,7 @@ function one(context) {
       body,
       card('Why it is here', h('div', { class: 'stack' },
         h('p', { class: 'row' }, tag(word(it.reason), it.resolved ? 'calm' : 'bad'), h('span', { class: 'break' }, it.detail)),
-        h('p', { class: 'hint' }, REASONS[it.reason] ?? ''),
+        h('p', { class: 'hint' }, prose(REASONS[it.reason] ?? '')),
         facts([
           ['Came', when(it.at)],
           ['Exchange', it.exchange || 'default'],
