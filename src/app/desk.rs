@@ -208,6 +208,7 @@ impl Desk for RunningDesk {
                 consuming: health.consuming,
                 publishing_connected: health.publishing,
                 tap_depth: health.depth,
+                tap_bound: health.bound,
                 lag: self.escrow.sight.lag(),
                 problem: health.problem.or(blocked),
             }

@@ -323,6 +323,8 @@ pub struct TapHealth {
     pub blocked: bool,
     /// Messages waiting in the tap at the last look.
     pub depth: Option<u64>,
+    /// So many may wait there; what is more drops the oldest. `None`: not bounded, or not by Escrow.
+    pub bound: Option<u64>,
     /// What is wrong, in words.
     pub problem: Option<String>,
 }

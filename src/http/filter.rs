@@ -10,11 +10,23 @@ use crate::saga::order::{Status, StuckReason};
 use crate::store::OrderFilter;
 
 /// The parameters of the order list.
-pub const NAMES: &[&str] =
-    &["order_id", "saga", "status", "waiting_on", "reason", "incident", "older_than", "count", "limit", "cursor"];
+pub const NAMES: &[&str] = &[
+    "order_id",
+    "saga",
+    "status",
+    "waiting_on",
+    "stuck_on",
+    "reason",
+    "incident",
+    "older_than",
+    "count",
+    "limit",
+    "cursor",
+];
 
 /// Those that say which orders are meant.
-pub const FILTERS: &[&str] = &["order_id", "saga", "status", "waiting_on", "reason", "incident", "older_than"];
+pub const FILTERS: &[&str] =
+    &["order_id", "saga", "status", "waiting_on", "stuck_on", "reason", "incident", "older_than"];
 
 /// What attribute filters begin with.
 pub const ATTRIBUTE_PREFIX: &str = "attr.";
@@ -36,13 +48,23 @@ pub fn read(params: &Params, catalog: &Catalog) -> Result<OrderFilter, Problem> 
         reasons: params.words("reason", "reason to be stuck", &reasons, StuckReason::from_word)?,
         older_than: params.span("older_than")?,
         attributes: attributes(params, catalog)?,
-        stuck_step: None,
+        stuck_step: stuck_step(params, &steps)?,
         sagas,
     };
     if let Some(id) = params.text("incident") {
         narrow_to_incident(&mut filter, catalog, id)?;
     }
     Ok(filter)
+}
+
+/// The step that holds orders up.
+fn stuck_step(params: &Params, steps: &BTreeSet<&str>) -> Result<Option<String>, Problem> {
+    match params.text("stuck_on") {
+        Some(name) if !steps.contains(name) => {
+            Err(Problem::parameter("stuck_on", unknown("step", name, steps.iter().copied())))
+        }
+        name => Ok(name.map(str::to_owned)),
+    }
 }
 
 /// The names of all steps of all versions of these sagas, or of all sagas.
@@ -78,9 +100,13 @@ fn narrow_to_incident(filter: &mut OrderFilter, catalog: &Catalog, id: &str) -> 
             for reason in StuckReason::ALL {
                 if incident_id(&saga.name, step, reason) == id {
                     let is_contradicted = (!filter.sagas.is_empty() && !filter.sagas.contains(&saga.name))
-                        || (!filter.reasons.is_empty() && !filter.reasons.contains(&reason));
+                        || (!filter.reasons.is_empty() && !filter.reasons.contains(&reason))
+                        || (filter.stuck_step.is_some() && filter.stuck_step.as_deref() != step);
                     if is_contradicted {
-                        return Err(Problem::parameter("incident", "the incident is not of that saga and reason"));
+                        return Err(Problem::parameter(
+                            "incident",
+                            "the incident is not of that saga, step and reason",
+                        ));
                     }
                     filter.sagas = vec![saga.name.clone()];
                     filter.reasons = vec![reason];

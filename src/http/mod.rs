@@ -13,15 +13,19 @@ mod brakes;
 mod caller;
 mod coverage;
 mod docs;
+mod due;
+mod entry;
 mod events;
 pub mod facts;
 mod filter;
+mod flow;
 mod health;
 mod incidents;
 mod journal;
 mod layers;
 mod migrate;
 mod orders;
+pub mod page;
 pub mod problem;
 mod quarantine;
 mod query;
@@ -72,7 +76,9 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(orders::list_orders))
         .routes(routes!(orders::get_order))
         .routes(routes!(orders::get_order_audit))
+        .routes(routes!(entry::get_order_entry))
         .routes(routes!(orders::act_on_order))
+        .routes(routes!(due::list_due))
         .routes(routes!(actions::begin_bulk_action))
         .routes(routes!(actions::get_bulk_action))
         .routes(routes!(actions::stop_bulk_action))
@@ -87,7 +93,9 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(incidents::list_incidents))
         .routes(routes!(journal::list_journal))
         .routes(routes!(status::get_status))
+        .routes(routes!(flow::get_flow))
         .routes(routes!(quarantine::list_quarantine))
+        .routes(routes!(quarantine::list_reasons))
         .routes(routes!(quarantine::get_quarantined))
         .routes(routes!(quarantine::replay_quarantined))
         .routes(routes!(quarantine::drop_quarantined))
@@ -111,6 +119,7 @@ pub fn router(state: ApiState) -> Router {
     let limited = Router::from(limited).layer(middleware::from_fn(layers::limit_time));
     limited
         .merge(Router::from(streams))
+        .merge(page::router())
         .fallback(layers::unknown_path)
         .method_not_allowed_fallback(layers::unknown_method)
         .layer(middleware::from_fn_with_state(state.clone(), layers::measure))
@@ -132,6 +141,7 @@ pub async fn serve(listener: TcpListener, state: ApiState, shutdown: Cancellatio
     listener.set_nonblocking(true)?;
     let handle = axum_server::Handle::<SocketAddr>::new();
     let streams = state.shutdown.clone();
+    let looking = tokio::spawn(flow::watch(state.clone()));
     let app = router(state).into_make_service_with_connect_info::<SocketAddr>();
     let stopping = handle.clone();
     let watcher = tokio::spawn(async move {
@@ -140,6 +150,7 @@ pub async fn serve(listener: TcpListener, state: ApiState, shutdown: Cancellatio
         stopping.graceful_shutdown(Some(DRAIN));
     });
     let served = axum_server::from_tcp(listener)?.handle(handle).serve(app).await;
+    looking.abort();
     watcher.abort();
     served
 }

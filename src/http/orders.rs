@@ -71,6 +71,7 @@ pub struct ActionAnswer {
         ("saga" = Option<String>, Query, description = "Sagas, separated by commas"),
         ("status" = Option<String>, Query, description = "Statuses, separated by commas"),
         ("waiting_on" = Option<String>, Query, description = "Steps, separated by commas"),
+        ("stuck_on" = Option<String>, Query, description = "Only those this step holds up"),
         ("reason" = Option<String>, Query, description = "Reasons an order is stuck for, separated by commas"),
         ("incident" = Option<String>, Query, description = "Id of an incident"),
         ("older_than" = Option<String>, Query, description = "The oldest wait is older than this, like `10m`"),
@@ -226,7 +227,7 @@ pub fn action_of(word: &str, by: Option<&str>) -> Result<Action, Problem> {
     Ok(action)
 }
 
-async fn find(state: &ApiState, saga: String, order_id: String) -> Result<Order, Problem> {
+pub async fn find(state: &ApiState, saga: String, order_id: String) -> Result<Order, Problem> {
     let key = OrderKey { saga, order_id };
     if let Some(order) = state.query.find_order(key.clone()).await? {
         return Ok(order);

@@ -43,6 +43,19 @@ pub struct QuarantineList {
     pub next_cursor: Option<String>,
 }
 
+/// What waits in quarantine, by reason.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReasonList {
+    pub reasons: Vec<ReasonView>,
+}
+
+/// How many messages wait for one reason.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReasonView {
+    pub reason: String,
+    pub count: u64,
+}
+
 /// A message in quarantine.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct QuarantinedView {
@@ -132,6 +145,15 @@ pub async fn list_quarantine(State(state): State<ApiState>, uri: Uri) -> Result<
         messages: listed.items.into_iter().map(|row| quarantined_view(row, EXCERPT_BYTES)).collect(),
         next_cursor: listed.next_cursor,
     }))
+}
+
+/// Counts what waits in quarantine, by reason.
+#[utoipa::path(get, path = "/v1/quarantine/reasons", tag = "quarantine",
+    responses((status = 200, description = "Reasons for which something waits", body = ReasonList)))]
+pub async fn list_reasons(State(state): State<ApiState>, uri: Uri) -> Result<Json<ReasonList>, Problem> {
+    Params::read(&uri, &[], None)?;
+    let reasons = state.query.quarantine_reasons().await?;
+    Ok(Json(ReasonList { reasons: reasons.into_iter().map(|(reason, count)| ReasonView { reason, count }).collect() }))
 }
 
 /// Shows one message in quarantine, with all that is kept of its body.

@@ -17,10 +17,11 @@ use super::state::{ApiState, Sight, StatusReport};
 use super::surroundings::{as_of, known_saga};
 use super::view;
 use crate::saga::brake::SagaState;
+use crate::saga::catalog::Catalog;
 use crate::saga::definition::{Mode, OnFailure, OnTimeout, Pattern, Place, Saga, Within};
 use crate::saga::journal::hex;
 use crate::saga::time::{Moment, Span};
-use crate::store::{DefinitionRow, OrderFilter, StatusCount};
+use crate::store::{DefinitionRow, OrderFilter, StatusCount, StuckGroup};
 
 /// The window the stored statistics are made over.
 const STATS_WINDOW: Span = Span::from_secs(7 * 86_400);
@@ -64,7 +65,8 @@ pub struct SagaDetail {
     pub saga: SagaView,
     /// Stored versions, newest first.
     pub versions: Vec<VersionView>,
-    /// The steps of the version new orders open on.
+    /// The version described from here on: the one new orders open on, unless another was asked for.
+    pub shown_version: u32,
     pub definition: Vec<StepDefinitionView>,
     /// Exchanges watched by it; `http` is events over HTTP.
     pub watch: Vec<String>,
@@ -124,6 +126,12 @@ pub struct StepStatsView {
     pub step: String,
     /// Orders waiting in it now.
     pub waiting: u64,
+    /// Orders stuck on it now.
+    pub stuck: u64,
+    /// Steps that ended in the window.
+    pub closed: u64,
+    /// Of these, given up because no answer came in time; also where one came later.
+    pub timed_out: u64,
     /// Steps measured; percentiles come from 30 on.
     pub samples: u64,
     /// Seconds.
@@ -180,9 +188,14 @@ pub async fn list_sagas(State(state): State<ApiState>, uri: Uri) -> Result<Json<
 }
 
 /// Shows one saga with its definition.
-#[utoipa::path(get, path = "/v1/sagas/{saga}", tag = "sagas", params(("saga" = String, Path)),
+#[utoipa::path(get, path = "/v1/sagas/{saga}", tag = "sagas",
+    params(
+        ("saga" = String, Path),
+        ("version" = Option<u32>, Query, description = "Whose definition to show; that on which new orders open when left out"),
+    ),
     responses(
         (status = 200, description = "The saga", body = SagaDetail),
+        (status = 400, description = "No such version", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such saga", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn get_saga(
@@ -190,9 +203,10 @@ pub async fn get_saga(
     uri: Uri,
     Path(name): Path<String>,
 ) -> Result<Json<SagaDetail>, Problem> {
-    Params::read(&uri, &[], None)?;
+    let params = Params::read(&uri, &["version"], None)?;
     let catalog = state.desk.catalog();
     let saga = known_saga(&catalog, &name)?;
+    let shown = asked_version(&params, &catalog, saga)?;
     let known = Known::read(&state).await?;
     let mut versions: Vec<DefinitionRow> =
         state.query.definitions().await?.into_iter().filter(|row| row.saga == name).collect();
@@ -200,11 +214,12 @@ pub async fn get_saga(
     Ok(Json(SagaDetail {
         saga: saga_view(&state, saga, &known),
         versions: versions.iter().map(version_view).collect(),
-        definition: (0..saga.steps.len()).map(|ix| step_definition(saga, ix)).collect(),
-        watch: saga.watch.iter().map(|watch| place_name(&watch.place)).collect(),
-        cancelled_by: names(&saga.cancelled_by),
-        within: saga.within.to_string(),
-        text: saga.text.clone(),
+        shown_version: shown.version,
+        definition: (0..shown.steps.len()).map(|ix| step_definition(shown, ix)).collect(),
+        watch: shown.watch.iter().map(|watch| place_name(&watch.place)).collect(),
+        cancelled_by: names(&shown.cancelled_by),
+        within: shown.within.to_string(),
+        text: shown.text.clone(),
     }))
 }
 
@@ -213,9 +228,11 @@ pub async fn get_saga(
     params(
         ("saga" = String, Path),
         ("window" = Option<String>, Query, description = "How far back, like 1h; seven days when left out"),
+        ("version" = Option<u32>, Query, description = "Of which version; that on which new orders open when left out"),
     ),
     responses(
         (status = 200, description = "The statistics", body = SagaStats),
+        (status = 400, description = "A parameter is not right", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such saga", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn get_saga_stats(
@@ -223,22 +240,28 @@ pub async fn get_saga_stats(
     uri: Uri,
     Path(name): Path<String>,
 ) -> Result<Json<SagaStats>, Problem> {
-    let window = Params::read(&uri, &["window"], None)?.span("window")?;
+    let params = Params::read(&uri, &["window", "version"], None)?;
+    let window = params.span("window")?;
     let catalog = state.desk.catalog();
-    let saga = known_saga(&catalog, &name)?;
+    let saga = asked_version(&params, &catalog, known_saga(&catalog, &name)?)?;
     let stats = state.query.stats(name.clone(), window).await?;
     let counts = state.query.count_by_status().await?;
+    let groups = state.query.stuck_groups().await?;
     let mut steps = Vec::with_capacity(saga.steps.len());
     for step in &saga.steps {
         let waiting =
             OrderFilter { sagas: vec![name.clone()], waiting_on: vec![step.name.clone()], ..OrderFilter::default() };
         let row = stats.iter().find(|row| row.version == saga.version && row.step == step.name);
+        let is_here = |group: &&StuckGroup| group.saga == name && group.step.as_ref() == Some(&step.name);
         let seconds = |span: fn(&crate::store::StepStats) -> Span| {
             row.filter(|row| row.samples >= SAMPLES_MIN).map(|row| span(row).as_secs_f64())
         };
         steps.push(StepStatsView {
             step: step.name.clone(),
             waiting: state.query.count_orders(waiting).await?,
+            stuck: groups.iter().filter(is_here).map(|group| group.count).sum(),
+            closed: row.map_or(0, |row| row.closed),
+            timed_out: row.map_or(0, |row| row.timed_out),
             samples: row.map_or(0, |row| row.samples),
             p50: seconds(|row| row.p50),
             p95: seconds(|row| row.p95),
@@ -279,6 +302,16 @@ pub async fn set_saga_mode(
     let reason = caller::reason(request.reason.as_deref())?;
     state.desk.set_mode(name.clone(), mode, caller.actor, reason).await?;
     Ok(Json(ModeAnswer { saga: name, mode: mode_word(mode).to_owned() }))
+}
+
+/// The version a request is about; `usual` when it says nothing.
+fn asked_version<'a>(params: &Params, catalog: &'a Catalog, usual: &'a Saga) -> Result<&'a Saga, Problem> {
+    let Some(text) = params.text("version") else { return Ok(usual) };
+    let asked = text.parse().ok().and_then(|version| catalog.version(&usual.name, version));
+    asked.map(AsRef::as_ref).ok_or_else(|| {
+        let known: Vec<String> = catalog.versions(&usual.name).map(|saga| saga.version.to_string()).collect();
+        Problem::parameter("version", unknown("version of this saga", text, known.iter().map(String::as_str)))
+    })
 }
 
 /// What is read once to show any number of sagas.

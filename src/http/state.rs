@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::flow::Flow;
 use crate::bus::Delivery;
 use crate::saga::brake::Brake;
 use crate::saga::catalog::Catalog;
@@ -179,6 +180,8 @@ pub struct BusReport {
     /// The connection that publishes stands.
     pub publishing_connected: bool,
     pub tap_depth: Option<u64>,
+    /// So many may wait in the tap; what is more drops the oldest.
+    pub tap_bound: Option<u64>,
     /// How far the tap was behind at the last canary.
     pub lag: Option<Span>,
     pub problem: Option<String>,
@@ -213,11 +216,13 @@ pub struct ApiState {
     /// Cancelled when Escrow stops: live streams end.
     pub shutdown: CancellationToken,
     pub(super) stream_places: Arc<Semaphore>,
+    pub(super) flow: Arc<Flow>,
 }
 
 impl ApiState {
     /// Joins what the API stands on.
     pub fn new(query: Arc<dyn Query>, desk: Arc<dyn Desk>, metrics: Arc<Metrics>, shutdown: CancellationToken) -> Self {
-        Self { query, desk, metrics, shutdown, stream_places: Arc::new(Semaphore::new(STREAMS_MAX)) }
+        let stream_places = Arc::new(Semaphore::new(STREAMS_MAX));
+        Self { query, desk, metrics, shutdown, stream_places, flow: Arc::default() }
     }
 }

@@ -47,6 +47,8 @@ pub struct BusView {
     pub publishing_connected: bool,
     /// Messages waiting in the tap at the last look.
     pub tap_depth: Option<u64>,
+    /// So many may wait in the tap: what is more drops the oldest, and is a gap. Null where it has no bound of Escrow's.
+    pub tap_bound: Option<u64>,
     pub lag_seconds: Option<f64>,
     pub problem: Option<String>,
 }
@@ -136,6 +138,7 @@ fn bus_view(bus: BusReport) -> BusView {
         consuming: bus.consuming,
         publishing_connected: bus.publishing_connected,
         tap_depth: bus.tap_depth,
+        tap_bound: bus.tap_bound,
         lag_seconds: bus.lag.map(crate::saga::time::Span::as_secs_f64),
         problem: bus.problem,
     }

@@ -6,10 +6,13 @@
 //!
 //! The journal is the truth and a nudge only wakes: an entry written by another replica is found by looking. A client that
 //! comes back with `Last-Event-ID` misses nothing and gets nothing twice. Streams end when Escrow stops.
+//!
+//! With `pulse=true` a client is only told that something was journaled, at most once a second: a screen that shows sums reads them
+//! again then, whatever the traffic.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -33,6 +36,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After a failed look the next one waits this long.
 const BACK_OFF: Duration = Duration::from_secs(5);
 
+/// Between two pulses.
+const PULSE_EVERY: Duration = Duration::from_secs(1);
+
 /// Entries read at once.
 const ENTRIES_AT_ONCE: usize = 500;
 
@@ -43,6 +49,8 @@ const ENTRIES_AT_ONCE: usize = 500;
         ("order_id" = Option<String>, Query, description = "Only orders with this id"),
         ("order" = Option<String>, Query, description = "The same as `order_id`"),
         ("step" = Option<String>, Query, description = "Only entries that are about this step or change it"),
+        ("pulse" = Option<bool>, Query,
+            description = "Instead of entries, an event `pulse` at most once a second while there are new ones; takes no filter"),
         ("Last-Event-ID" = Option<String>, Header, description = "Go on after this position"),
     ),
     responses(
@@ -68,7 +76,7 @@ pub async fn follow_journal(
         })?,
         None => newest(&state).await?,
     };
-    let follower = Follower { state, wanted, nudges, after, ready: VecDeque::new(), _place: place };
+    let follower = Follower { state, wanted, nudges, after, ready: VecDeque::new(), looked_at: None, _place: place };
     let events = stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok(event), follower))
@@ -89,11 +97,13 @@ struct Wanted {
     saga: Option<String>,
     order_id: Option<String>,
     step: Option<String>,
+    /// Not the entries, only that there are some.
+    pulse: bool,
 }
 
 impl Wanted {
     fn read(state: &ApiState, uri: &Uri) -> Result<Self, Problem> {
-        let params = Params::read(uri, &["saga", "order_id", "order", "step"], None)?;
+        let params = Params::read(uri, &["saga", "order_id", "order", "step", "pulse"], None)?;
         let catalog = state.desk.catalog();
         let saga = params.saga(&catalog)?;
         let step = params.text("step").map(str::to_owned);
@@ -104,7 +114,14 @@ impl Wanted {
             return Err(Problem::parameter("step", unknown("step", name, known)));
         }
         let order_id = params.text("order_id").or_else(|| params.text("order")).map(str::to_owned);
-        Ok(Self { saga, order_id, step })
+        let pulse = params.flag("pulse")?;
+        if pulse && (saga.is_some() || order_id.is_some() || step.is_some()) {
+            return Err(Problem::parameter(
+                "pulse",
+                "a pulse is of the whole journal: leave `saga`, `order` and `step` out",
+            ));
+        }
+        Ok(Self { saga, order_id, step, pulse })
     }
 
     fn takes(&self, row: &JournalRow) -> bool {
@@ -126,6 +143,8 @@ struct Follower {
     nudges: watch::Receiver<u64>,
     after: i64,
     ready: VecDeque<Event>,
+    /// When a pulse was last looked for.
+    looked_at: Option<Instant>,
     /// Given back when the stream ends.
     _place: OwnedSemaphorePermit,
 }
@@ -139,6 +158,9 @@ impl Follower {
             }
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
+            }
+            if self.wanted.pulse && !self.rest().await {
+                return None;
             }
             self.nudges.mark_unchanged();
             let pause = match self.look().await {
@@ -159,6 +181,9 @@ impl Follower {
 
     /// Reads what came since; gives how many entries there were, wanted or not.
     async fn look(&mut self) -> Result<usize, Problem> {
+        if self.wanted.pulse {
+            return self.look_for_any().await;
+        }
         let rows = self.state.query.journal_since(self.after, ENTRIES_AT_ONCE).await?;
         let catalog = self.state.desk.catalog();
         for row in &rows {
@@ -179,5 +204,27 @@ impl Follower {
             }
         }
         Ok(rows.len())
+    }
+
+    /// One event for all that came since, however many; its id is the newest of them.
+    async fn look_for_any(&mut self) -> Result<usize, Problem> {
+        let newest = newest(&self.state).await?;
+        if newest <= self.after {
+            return Ok(0);
+        }
+        self.after = newest;
+        self.ready.push_back(Event::default().id(newest.to_string()).event("pulse").data("{}"));
+        Ok(1)
+    }
+
+    /// Waits until the next look for a pulse is due; false once Escrow stops.
+    async fn rest(&mut self) -> bool {
+        let since = self.looked_at.map_or(PULSE_EVERY, |at| at.elapsed());
+        let is_on = tokio::select! {
+            () = self.state.shutdown.cancelled() => false,
+            () = tokio::time::sleep(PULSE_EVERY.saturating_sub(since)) => true,
+        };
+        self.looked_at = Some(Instant::now());
+        is_on
     }
 }

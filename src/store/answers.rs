@@ -113,12 +113,17 @@ pub struct StuckGroup {
     pub samples: Vec<String>,
 }
 
-/// How long a step usually takes (only steps applied live count).
+/// How long a step usually takes (only steps applied live count), and how it ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepStats {
     pub saga: String,
     pub version: u32,
     pub step: String,
+    /// Steps that ended, however they did.
+    pub closed: u64,
+    /// Of these, given up because no answer came in time; also where one came later.
+    pub timed_out: u64,
+    /// Steps measured. With too few of them the percentiles are zero and say nothing.
     pub samples: u64,
     pub p50: Span,
     pub p95: Span,

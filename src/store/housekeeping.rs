@@ -9,7 +9,7 @@ use super::rows::{self, int};
 use super::session::{Failure, Session};
 use super::statement::{Bind, Row, Rows, columns, sql};
 use super::{StepStats, StoreError};
-use crate::saga::order::{StepState, StepStatus};
+use crate::saga::order::{Skipped, StepState, StepStatus};
 use crate::saga::time::{Moment, Span};
 
 /// How many rows one transaction forgets: short enough that nobody waits for it.
@@ -64,6 +64,8 @@ pub async fn refresh_stats(session: &mut dyn Session, since: Moment) -> Result<(
             Text(|it| it.saga.clone()),
             Int(|it| i64::from(it.version)),
             Text(|it| it.step.clone()),
+            Int(|it| int(it.closed)),
+            Int(|it| int(it.timed_out)),
             Int(|it| int(it.samples)),
             Int(|it| it.p50.0),
             Int(|it| it.p95.0),
@@ -73,50 +75,80 @@ pub async fn refresh_stats(session: &mut dyn Session, since: Moment) -> Result<(
     Ok(())
 }
 
-/// How long the steps took that closed since `since`, where there are enough of them.
+/// The name of a step in a version of a saga.
+type StepKey = (String, u32, String);
+
+/// What is known of the steps of one name that ended.
+#[derive(Default)]
+struct Tally {
+    closed: u64,
+    timed_out: u64,
+    took: Vec<i64>,
+}
+
+impl Tally {
+    fn into_stats(mut self, (saga, version, step): StepKey) -> StepStats {
+        self.took.sort_unstable();
+        let is_enough = self.took.len() >= SAMPLES_MIN;
+        let [p50, p95, p99] =
+            [50, 95, 99].map(|percent| if is_enough { percentile(&self.took, percent) } else { Span(0) });
+        let Self { closed, timed_out, took } = self;
+        StepStats { saga, version, step, closed, timed_out, samples: took.len() as u64, p50, p95, p99 }
+    }
+}
+
+/// How the steps ended that closed since `since`, and how long they took where there are enough to say.
 async fn measure(session: &mut dyn Session, sagas: &[String], since: Moment) -> Result<Vec<StepStats>, Failure> {
     let branches: Vec<_> = sagas
         .iter()
         .flat_map(|saga| crate::saga::order::Status::ALL.map(|status| (saga.clone(), status.word().to_owned())))
         .collect();
-    let mut samples: BTreeMap<(String, u32, String), Vec<i64>> = BTreeMap::new();
+    let mut tallies: BTreeMap<StepKey, Tally> = BTreeMap::new();
     // One branch at a time: what is read at once stays small.
     for branch in branches {
         let branch = [branch];
         let branch: Rows = columns!(branch; Text(|it| it.0.clone()), Text(|it| it.1.clone()));
         let binds = vec![Bind::Rows(branch), Bind::Int(since.0), Bind::Int(SAMPLED)];
         for row in session.fetch(sql!("stats_source"), binds).await? {
-            collect(&row, since, &mut samples)?;
+            collect(&row, since, &mut tallies)?;
         }
     }
-    let enough = samples.into_iter().filter(|(_, spans)| spans.len() >= SAMPLES_MIN);
-    Ok(enough
-        .map(|((saga, version, step), mut spans)| {
-            spans.sort_unstable();
-            let [p50, p95, p99] = [50, 95, 99].map(|percent| percentile(&spans, percent));
-            StepStats { saga, version, step, samples: spans.len() as u64, p50, p95, p99 }
-        })
-        .collect())
+    Ok(tallies.into_iter().map(|(key, tally)| tally.into_stats(key)).collect())
 }
 
-fn collect(
-    row: &Row,
-    since: Moment,
-    samples: &mut BTreeMap<(String, u32, String), Vec<i64>>,
-) -> Result<(), StoreError> {
+fn collect(row: &Row, since: Moment, tallies: &mut BTreeMap<StepKey, Tally>) -> Result<(), StoreError> {
     // An order that cannot be read is told elsewhere; it must not keep the statistics of all others.
     let Ok(Steps { steps }) = rows::from_json("state", row.get::<&str>("state")?) else { return Ok(()) };
     let names: Vec<String> = rows::from_json("names", row.get::<&str>("names")?)?;
     for (step, name) in steps.iter().zip(names) {
-        if let Some(took) = usual(step, since) {
-            samples.entry((row.get("saga")?, rows::number(row, "version")?, name)).or_default().push(took.0);
+        if step.closed_at.is_none_or(|closed| closed < since) {
+            continue;
         }
+        let tally = tallies.entry((row.get("saga")?, rows::number(row, "version")?, name)).or_default();
+        tally.closed += 1;
+        tally.timed_out += u64::from(was_given_up(step));
+        tally.took.extend(usual(step).map(|took| took.0));
     }
     Ok(())
 }
 
+/// Whether the time of the step ran out, whatever became of it since.
+fn was_given_up(step: &StepState) -> bool {
+    match step.status {
+        StepStatus::TimedOut => true,
+        StepStatus::Skipped => step.skipped == Some(Skipped::Timeout),
+        // After a failure, late means that it succeeded after all.
+        StepStatus::Done => step.late && step.failure.is_none(),
+        // Without an event it is undone because it may have happened.
+        StepStatus::Compensating | StepStatus::Compensated | StepStatus::CompensationFailed => {
+            step.event.is_none() || (step.late && step.failure.is_none())
+        }
+        StepStatus::Pending | StepStatus::Waiting | StepStatus::Failed => false,
+    }
+}
+
 /// How long the step took, if that says how long it usually takes.
-fn usual(step: &StepState, since: Moment) -> Option<Span> {
+fn usual(step: &StepState) -> Option<Span> {
     let done = match step.status {
         StepStatus::Done | StepStatus::Compensating | StepStatus::Compensated | StepStatus::CompensationFailed => true,
         StepStatus::Pending | StepStatus::Waiting | StepStatus::Failed | StepStatus::TimedOut | StepStatus::Skipped => {
@@ -125,7 +157,7 @@ fn usual(step: &StepState, since: Moment) -> Option<Span> {
     };
     let plain = step.live && !step.late && !step.early && !step.inferred && step.attempts == 0 && step.event.is_some();
     let (opened, closed) = (step.opened_at?, step.closed_at?);
-    (done && plain && closed >= since).then(|| closed.since(opened))
+    (done && plain).then(|| closed.since(opened))
 }
 
 /// The nearest rank: the least value that at least `percent` of all do not exceed.
@@ -146,6 +178,8 @@ pub async fn stats(session: &mut dyn Session, it: &(String, Option<Span>)) -> Re
             saga: row.get("saga")?,
             version: rows::number(row, "version")?,
             step: row.get("step")?,
+            closed: rows::number(row, "closed")?,
+            timed_out: rows::number(row, "timed_out")?,
             samples: rows::number(row, "samples")?,
             p50: rows::span(row, "p50")?,
             p95: rows::span(row, "p95")?,

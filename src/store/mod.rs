@@ -137,13 +137,6 @@ pub trait Store: Query {
     /// Conflicts are retried inside.
     fn apply(&self, lookup: Lookup, decide: Decide) -> BoxFuture<'_, Result<Committed, StoreError>>;
 
-    /// Up to `limit` orders that have a deadline at or before the watermark of their saga, earliest first. Takes no locks.
-    fn due_orders(
-        &self,
-        watermarks: BTreeMap<String, Moment>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<OrderKey>, StoreError>>;
-
     /// The earliest armed deadline of all orders after `after`.
     fn next_due(&self, after: Option<Moment>) -> BoxFuture<'_, Result<Option<Moment>, StoreError>>;
 
@@ -243,6 +236,13 @@ pub trait Query: Send + Sync {
     /// Orders by filter, newest created first.
     fn list_orders(&self, filter: OrderFilter, page: Page) -> BoxFuture<'_, Result<Listed<Order>, StoreError>>;
 
+    /// Up to `limit` orders that have a deadline at or before the watermark of their saga, earliest first. Takes no locks.
+    fn due_orders(
+        &self,
+        watermarks: BTreeMap<String, Moment>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<OrderKey>, StoreError>>;
+
     /// An estimate of how many orders the filter names; exact up to ten thousand.
     fn count_orders(&self, filter: OrderFilter) -> BoxFuture<'_, Result<u64, StoreError>>;
 
@@ -288,6 +288,9 @@ pub trait Query: Send + Sync {
 
     /// One quarantined message with its body.
     fn quarantined(&self, id: i64) -> BoxFuture<'_, Result<Option<QuarantineRow>, StoreError>>;
+
+    /// How many messages wait in quarantine for each reason, by reason.
+    fn quarantine_reasons(&self) -> BoxFuture<'_, Result<Vec<(String, u64)>, StoreError>>;
 
     /// Doubts that are not resolved, newest first, at most `limit`.
     fn doubts(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Doubt>, StoreError>>;

@@ -240,7 +240,7 @@ pub async fn stuck_groups(session: &mut dyn Session) -> Result<Vec<StuckGroup>, 
     session.fetch(sql!("stuck_groups"), Vec::new()).await?.iter().map(|row| Ok(read(row)?)).collect()
 }
 
-/// See [`super::Store::due_orders`].
+/// See [`super::Query::due_orders`].
 pub async fn due(
     session: &mut dyn Session,
     (watermarks, limit): &(std::collections::BTreeMap<String, Moment>, usize),

@@ -52,6 +52,12 @@ pub async fn find(session: &mut dyn Session, id: i64) -> Result<Option<Quarantin
     Ok(found.first().map(read).transpose()?)
 }
 
+/// See [`super::Query::quarantine_reasons`].
+pub async fn reasons(session: &mut dyn Session) -> Result<Vec<(String, u64)>, Failure> {
+    let read = |row: &Row| Ok((row.get("reason")?, rows::number(row, "messages")?));
+    session.fetch(sql!("quarantine_reasons"), Vec::new()).await?.iter().map(read).collect()
+}
+
 /// See [`super::Query::doubts`].
 pub async fn doubts(session: &mut dyn Session, limit: usize) -> Result<Vec<Doubt>, Failure> {
     let read = |row: &Row| {

@@ -31,10 +31,6 @@ impl Store for SqlStore {
         self.run(Access::Write, batch, |session, batch| Box::pin(apply::apply(session, batch)))
     }
 
-    fn due_orders(&self, watermarks: BTreeMap<String, Moment>, limit: usize) -> Answer<'_, Vec<OrderKey>> {
-        self.run(Access::Read, (watermarks, limit), |session, it| Box::pin(orders::due(session, it)))
-    }
-
     fn next_due(&self, after: Option<Moment>) -> Answer<'_, Option<Moment>> {
         self.run(Access::Read, after, |session, after| Box::pin(orders::next_due(session, *after)))
     }
@@ -152,6 +148,10 @@ impl Query for SqlStore {
         self.run(Access::Read, (), |session, ()| Box::pin(housekeeping::now(session)))
     }
 
+    fn due_orders(&self, watermarks: BTreeMap<String, Moment>, limit: usize) -> Answer<'_, Vec<OrderKey>> {
+        self.run(Access::Read, (watermarks, limit), |session, it| Box::pin(orders::due(session, it)))
+    }
+
     fn find_order(&self, key: OrderKey) -> Answer<'_, Option<Order>> {
         self.run(Access::Read, key, |session, key| Box::pin(orders::find(session, key)))
     }
@@ -214,6 +214,10 @@ impl Query for SqlStore {
 
     fn quarantined(&self, id: i64) -> Answer<'_, Option<QuarantineRow>> {
         self.run(Access::Read, id, |session, id| Box::pin(quarantine::find(session, *id)))
+    }
+
+    fn quarantine_reasons(&self) -> Answer<'_, Vec<(String, u64)>> {
+        self.run(Access::Read, (), |session, ()| Box::pin(quarantine::reasons(session)))
     }
 
     fn doubts(&self, limit: usize) -> Answer<'_, Vec<Doubt>> {

@@ -91,7 +91,6 @@ impl Store for Faulty {
     }
 
     guarded! {
-        due_orders(watermarks: BTreeMap<String, Moment>, limit: usize) -> Vec<OrderKey>;
         next_due(after: Option<Moment>) -> Option<Moment>;
         claim_outbox(owner: Uuid, lease: Span, limit: usize) -> Vec<Claimed>;
         release_outbox(keys: Vec<Uuid>, after: Span) -> ();
@@ -119,6 +118,7 @@ impl Store for Faulty {
 impl Query for Faulty {
     guarded! {
         now() -> Moment;
+        due_orders(watermarks: BTreeMap<String, Moment>, limit: usize) -> Vec<OrderKey>;
         find_order(key: OrderKey) -> Option<Order>;
         list_orders(filter: OrderFilter, page: Page) -> Listed<Order>;
         count_orders(filter: OrderFilter) -> u64;
@@ -135,6 +135,7 @@ impl Query for Faulty {
         saga_states() -> BTreeMap<String, SagaState>;
         quarantine(filter: QuarantineFilter, page: Page) -> Listed<QuarantineRow>;
         quarantined(id: i64) -> Option<QuarantineRow>;
+        quarantine_reasons() -> Vec<(String, u64)>;
         doubts(limit: usize) -> Vec<Doubt>;
         bindings(tap: String) -> Vec<BindingRow>;
         stats(saga: String, window: Option<Span>) -> Vec<StepStats>;

@@ -105,7 +105,8 @@ contract! {
         a_lease_belongs_to_one_owner_until_it_ends
         purge_forgets_only_what_is_old_and_done
         stale_watermarks_are_forgotten_long_after_all_else
-        statistics_count_only_steps_that_went_as_usual;
+        statistics_count_only_steps_that_went_as_usual
+        statistics_count_how_steps_ended;
     indexes:
         counts_are_exact_up_to_ten_thousand_and_estimated_beyond
         lists_never_scan_a_table;

@@ -180,7 +180,6 @@ impl Store for SimStore {
     }
 
     guarded! {
-        due_orders(watermarks: BTreeMap<String, Moment>, limit: usize) -> Vec<OrderKey>;
         next_due(after: Option<Moment>) -> Option<Moment>;
         save_definition(definition: NewDefinition) -> ();
         set_mode(saga: String, mode: Mode, actor: String, reason: String) -> ();
@@ -230,6 +229,7 @@ impl SimStore {
 impl Query for SimStore {
     guarded! {
         now() -> Moment;
+        due_orders(watermarks: BTreeMap<String, Moment>, limit: usize) -> Vec<OrderKey>;
         find_order(key: OrderKey) -> Option<Order>;
         list_orders(filter: OrderFilter, page: Page) -> Listed<Order>;
         count_orders(filter: OrderFilter) -> u64;
@@ -248,6 +248,7 @@ impl Query for SimStore {
         bulk_orders(id: Uuid, outcome: Option<String>, page: Page) -> Listed<BulkOrder>;
         quarantine(filter: QuarantineFilter, page: Page) -> Listed<QuarantineRow>;
         quarantined(id: i64) -> Option<QuarantineRow>;
+        quarantine_reasons() -> Vec<(String, u64)>;
         doubts(limit: usize) -> Vec<Doubt>;
         bindings(tap: String) -> Vec<BindingRow>;
         stats(saga: String, window: Option<Span>) -> Vec<StepStats>;

@@ -254,6 +254,8 @@ impl Tap for RabbitTap {
             publishing: publish.is_some(),
             blocked: publish.as_ref().is_some_and(|live| live.is_blocked()),
             depth: (depth != DEPTH_UNKNOWN).then_some(depth),
+            // Where an administrator made the tap, its bound is his.
+            bound: (!shared.administered.load(Ordering::Acquire)).then_some(shared.options.bound.messages),
             problem: match (&consume, &publish) {
                 (None, _) => shared.consume.problem(),
                 (_, None) => shared.publish.problem(),

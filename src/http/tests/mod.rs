@@ -5,6 +5,8 @@ mod fixtures;
 mod openapi;
 mod orders;
 mod others;
+mod page;
+mod reading;
 mod stream;
 pub(crate) mod support;
 mod why;

@@ -84,6 +84,9 @@ async fn every_route_of_the_contract_is_described_under_a_name_of_its_own() {
         "get /v1/orders",
         "get /v1/sagas/{saga}/orders/{order_id}",
         "get /v1/sagas/{saga}/orders/{order_id}/audit",
+        "get /v1/sagas/{saga}/orders/{order_id}/audit/{sequence}",
+        "get /v1/due",
+        "get /v1/flow",
         "post /v1/sagas/{saga}/orders/{order_id}/actions",
         "post /v1/actions",
         "get /v1/actions/{id}",
@@ -128,6 +131,7 @@ async fn every_described_answer_is_what_the_router_gives() {
         let filled = path
             .replace("{saga}", "order")
             .replace("{order_id}", "101")
+            .replace("{sequence}", "1")
             .replace("{id}", if path.starts_with("/v1/actions") { BULK } else { "1" });
         let answer = match (method.as_str(), path.as_str()) {
             ("get", _) => api.get(&filled).await,
@@ -161,7 +165,7 @@ async fn every_described_answer_is_what_the_router_gives() {
         assert!(faults.is_empty(), "{method} {path}: {faults:?}\n{}", answer.text);
         checked += 1;
     }
-    assert_eq!(checked, 24, "every call that answers with JSON");
+    assert_eq!(checked, 27, "every call that answers with JSON");
 }
 
 #[tokio::test]

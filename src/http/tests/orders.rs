@@ -103,12 +103,12 @@ async fn the_list_pages_counts_and_filters() {
     let last = api.get("/v1/orders?limit=2&cursor=4").await.json();
     assert_eq!((&last["next_cursor"], &last["count"]), (&Value::Null, &Value::Null));
     let query = "status=running,stuck&saga=order&waiting_on=inventory&reason=held&older_than=10m&attr.customer=A%20B";
-    assert_eq!(api.get(&format!("/v1/orders?{query}&order_id=3")).await.status, 200);
+    assert_eq!(api.get(&format!("/v1/orders?{query}&order_id=3&stuck_on=payment")).await.status, 200);
     let asked = api.store.asked.lock().unwrap().last().unwrap().clone();
     assert_eq!(asked.statuses, [Status::Running, Status::Stuck]);
     assert_eq!(asked.older_than, Some(Span::from_secs(600)));
     assert_eq!(asked.attributes, [("customer".to_owned(), "A B".to_owned())]);
-    assert_eq!(asked.order_id.as_deref(), Some("3"));
+    assert_eq!((asked.order_id.as_deref(), asked.stuck_step.as_deref()), (Some("3"), Some("payment")));
     assert!(Api::of(vec![]).get("/v1/orders").await.json()["orders"].as_array().unwrap().is_empty());
 }
 
@@ -120,6 +120,7 @@ async fn a_filter_that_is_not_understood_is_refused_and_names_what_was_meant() {
         ("status=runing", "did you mean `running`"),
         ("saga=ordre", "did you mean `order`"),
         ("waiting_on=inventroy", "did you mean `inventory`"),
+        ("stuck_on=paymnt", "did you mean `payment`"),
         ("reason=timedout", "did you mean `timed_out`"),
         ("attr.custmer=x", "did you mean `customer`"),
         ("older_than=soon", "is not a duration"),

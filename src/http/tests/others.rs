@@ -22,6 +22,9 @@ async fn sagas_are_listed_and_shown_with_their_definition() {
     assert_eq!(one["definition"][2]["within"], "1m");
     assert_eq!(one["definition"][1]["compensation"], "RefundPayment");
     assert_eq!(one["versions"][0]["open_orders"], 3);
+    assert_eq!(api.get("/v1/sagas/order?version=1").await.json()["shown_version"], 1);
+    assert!(api.get("/v1/sagas/order?version=9").await.problem(400).contains("there is: 1"));
+    assert!(api.get("/v1/sagas/order/stats?version=x").await.problem(400).contains("there is: 1"));
     assert!(api.get("/v1/sagas/oder").await.problem(404).contains("did you mean `order`"));
     assert!(api.get("/v1/sagas?limit=0").await.problem(400).contains("limit"));
 }
@@ -32,16 +35,24 @@ async fn statistics_need_thirty_samples() {
         saga: "order".to_owned(),
         version: 1,
         step: step.to_owned(),
+        closed: 40,
+        timed_out: 4,
         samples,
         p50: Span::from_millis(1200),
         p95: Span::from_secs(3),
         p99: Span::from_secs(4),
     };
-    let store = FakeStore { stats: vec![row("payment", 30), row("inventory", 29)], ..FakeStore::default() };
+    let store = FakeStore {
+        stats: vec![row("payment", 30), row("inventory", 29)],
+        groups: vec![group("inventory", 7)],
+        ..FakeStore::default()
+    };
     let api = Api::new(store, FakeDesk::default());
     let stats = api.get("/v1/sagas/order/stats?window=1h").await.json();
     assert_eq!(stats["steps"][PAYMENT]["p50"], 1.2);
     assert_eq!((&stats["steps"][INVENTORY]["samples"], &stats["steps"][INVENTORY]["p50"]), (&json!(29), &Value::Null));
+    assert_eq!((&stats["steps"][PAYMENT]["closed"], &stats["steps"][PAYMENT]["timed_out"]), (&json!(40), &json!(4)));
+    assert_eq!((&stats["steps"][PAYMENT]["stuck"], &stats["steps"][INVENTORY]["stuck"]), (&json!(0), &json!(7)));
     assert_eq!((&stats["window"], &stats["orders"]), (&json!("1h"), &json!({"running": 3})));
     assert!(api.get("/v1/sagas/order/stats?window=x").await.problem(400).contains("duration"));
     assert_eq!(api.get("/v1/sagas/nothing/stats").await.status, 404);
@@ -195,6 +206,8 @@ async fn quarantine_is_looked_at_replayed_and_dropped() {
     assert_eq!(list["messages"][0]["body"].as_str().unwrap().len(), 2048);
     assert_eq!((&list["messages"][1]["body"], &list["messages"][1]["body_base64"]), (&Value::Null, &json!("/w==")));
     assert_eq!(api.get("/v1/quarantine/1").await.json()["body"].as_str().unwrap().len(), 5000);
+    let reasons = api.get("/v1/quarantine/reasons").await.json();
+    assert_eq!(reasons, json!({"reasons": [{"reason": "no_order_id", "count": 2}]}));
     assert!(api.get("/v1/quarantine/77").await.problem(404).contains("`77`"));
     assert!(api.get("/v1/quarantine/x").await.problem(404).contains("`x`"));
     assert!(api.get("/v1/quarantine?reason=no_orderid").await.problem(400).contains("did you mean `no_order_id`"));

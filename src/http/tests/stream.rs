@@ -74,6 +74,21 @@ async fn a_new_client_begins_now_and_sees_only_what_it_asked_for() {
 }
 
 #[tokio::test]
+async fn a_pulse_says_that_something_came_and_not_what() {
+    let api = Api::of(vec![]);
+    write(&api, 1, "101", PLACED);
+    let mut reading = Reading::open(&api, "?pulse=true", None).await;
+    write(&api, 2, "101", PAYMENT);
+    write(&api, 3, "102", PLACED);
+    assert_eq!(reading.ids(1).await, ["3"]);
+    write(&api, 4, "102", PAYMENT);
+    assert_eq!(reading.ids(2).await, ["3", "4"]);
+    assert!(reading.text.contains("event: pulse"));
+    assert!(!reading.text.contains("order_id"));
+    assert!(api.get("/v1/stream?pulse=true&saga=order").await.problem(400).contains("leave `saga`"));
+}
+
+#[tokio::test]
 async fn streams_end_when_escrow_stops() {
     let api = Api::of(vec![]);
     let reading = Reading::open(&api, "", None).await;

@@ -51,6 +51,7 @@ pub struct FakeStore {
     pub bulks: Vec<Bulk>,
     pub bulk_orders: Vec<BulkOrder>,
     pub met: Vec<EventMet>,
+    pub payloads: BTreeMap<(OrderKey, u64), StoredPayload>,
     /// The database is away.
     pub is_away: bool,
     pub asked: Mutex<Vec<OrderFilter>>,
@@ -95,6 +96,21 @@ impl Query for FakeStore {
         self.page(found, &page)
     }
 
+    fn due_orders(
+        &self,
+        watermarks: BTreeMap<String, Moment>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<OrderKey>, StoreError>> {
+        let orders = self.orders.lock().unwrap().clone();
+        let mut due: Vec<_> = orders
+            .into_iter()
+            .filter_map(|it| Some((it.next_due()?, it.key)))
+            .filter(|(at, key)| watermarks.get(&key.saga).is_some_and(|until| at <= until))
+            .collect();
+        due.sort_by_key(|(at, _)| *at);
+        self.answer(|| due.into_iter().map(|(_, key)| key).take(limit).collect())
+    }
+
     fn count_orders(&self, _filter: OrderFilter) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.answer(|| self.orders.lock().unwrap().len() as u64)
     }
@@ -123,8 +139,8 @@ impl Query for FakeStore {
         self.answer(|| rows.into_iter().filter(|it| it.position > after).take(limit).collect())
     }
 
-    fn payload(&self, _key: OrderKey, _sequence: u64) -> BoxFuture<'_, Result<Option<StoredPayload>, StoreError>> {
-        self.answer(|| None)
+    fn payload(&self, key: OrderKey, sequence: u64) -> BoxFuture<'_, Result<Option<StoredPayload>, StoreError>> {
+        self.answer(|| self.payloads.get(&(key, sequence)).cloned())
     }
 
     fn verify(&self, key: OrderKey) -> BoxFuture<'_, Result<Result<u64, Broken>, StoreError>> {
@@ -174,6 +190,16 @@ impl Query for FakeStore {
 
     fn quarantined(&self, id: i64) -> BoxFuture<'_, Result<Option<QuarantineRow>, StoreError>> {
         self.answer(|| self.quarantine.iter().find(|it| it.id == id).cloned())
+    }
+
+    fn quarantine_reasons(&self) -> BoxFuture<'_, Result<Vec<(String, u64)>, StoreError>> {
+        self.answer(|| {
+            let mut counts = BTreeMap::new();
+            for row in self.quarantine.iter().filter(|it| it.resolved.is_none()) {
+                *counts.entry(row.reason.clone()).or_default() += 1;
+            }
+            counts.into_iter().collect()
+        })
     }
 
     fn doubts(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Doubt>, StoreError>> {

@@ -96,6 +96,8 @@ fn a_running_order_says_what_it_waits_for_how_long_that_takes_and_what_follows()
             saga: "order".to_owned(),
             version: 1,
             step: "inventory".to_owned(),
+            closed: 30,
+            timed_out: 0,
             samples: 30,
             p50: Span::from_millis(1200),
             p95: Span::from_secs(3),

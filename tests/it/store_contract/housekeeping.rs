@@ -3,8 +3,9 @@
 use escrow::saga::batch::{Changes, Loaded, Lookup};
 use escrow::saga::input::Verdict;
 use escrow::saga::journal::Kind;
-use escrow::saga::order::{Order, Sighting, Status, StepStatus};
+use escrow::saga::order::{Order, Sighting, Skipped, Status, StepStatus};
 use escrow::saga::time::{Moment, Span};
+use escrow::store::StepStats;
 use uuid::Uuid;
 
 use super::Bed;
@@ -96,12 +97,49 @@ pub async fn statistics_count_only_steps_that_went_as_usual(bed: Bed) {
     store.refresh_stats(Moment(0)).await.unwrap();
     let stats = store.stats("order".to_owned(), None).await.unwrap();
     let shown: Vec<_> = stats.iter().map(|it| (it.version, it.step.as_str(), it.samples)).collect();
-    assert_eq!(shown, [(1, "payment", 100)]);
-    let [only] = &stats[..] else { panic!("{stats:?}") };
-    assert_eq!((only.p50, only.p95, only.p99), (Span::from_secs(50), Span::from_secs(95), Span::from_secs(99)));
+    assert_eq!(shown, [(2, "payment", 1), (1, "payment", 100)]);
+    let [few, usual] = &stats[..] else { panic!("{stats:?}") };
+    assert_eq!((usual.p50, usual.p95, usual.p99), (Span::from_secs(50), Span::from_secs(95), Span::from_secs(99)));
+    assert_eq!((few.p50, few.p95, few.p99), (Span(0), Span(0), Span(0)), "too few of them");
     let later = store.now().await.unwrap() + Span::from_secs(1);
     store.refresh_stats(later).await.unwrap();
     assert!(store.stats("order".to_owned(), None).await.unwrap().is_empty(), "replaced, not added to");
     let measured = store.stats("order".to_owned(), Some(Span::from_secs(3_600))).await.unwrap();
-    assert_eq!(measured.iter().map(|it| it.samples).collect::<Vec<_>>(), [100], "over a window, measured at once");
+    assert_eq!(measured.iter().map(|it| it.samples).collect::<Vec<_>>(), [100, 1], "over a window, measured at once");
+}
+
+pub async fn statistics_count_how_steps_ended(bed: Bed) {
+    let store = &*bed.store;
+    let ends: [fn(&mut Order); 8] = [
+        |_| {},
+        |order| order.steps[1].late = true,
+        |order| order.steps[1].status = StepStatus::TimedOut,
+        |order| {
+            order.steps[1].status = StepStatus::Skipped;
+            order.steps[1].skipped = Some(Skipped::Timeout);
+        },
+        |order| {
+            order.steps[1].status = StepStatus::Skipped;
+            order.steps[1].skipped = Some(Skipped::Person);
+        },
+        |order| {
+            order.steps[1].status = StepStatus::Compensated;
+            order.steps[1].event = None;
+        },
+        |order| order.steps[1].status = StepStatus::Failed,
+        |order| {
+            order.steps[1].failure = order.steps[1].event.clone();
+            order.steps[1].late = true;
+        },
+    ];
+    let ended = ends.into_iter().enumerate();
+    let orders = ended.map(|(n, end)| (key(&format!("end-{n}")), Box::new(paid(Span::from_secs(1), end)) as Change));
+    begin(store, orders.chain([(key("open"), Box::new(|_: &mut Order, _| {}) as Change)]).collect()).await;
+    let ends =
+        |stats: &[StepStats]| stats.iter().map(|it| (it.step.clone(), it.closed, it.timed_out)).collect::<Vec<_>>();
+    let expected = [("payment".to_owned(), 8, 4)];
+    let measured = store.stats("order".to_owned(), Some(Span::from_secs(3_600))).await.unwrap();
+    assert_eq!(ends(&measured), expected);
+    store.refresh_stats(Moment(0)).await.unwrap();
+    assert_eq!(ends(&store.stats("order".to_owned(), None).await.unwrap()), expected, "kept as they were measured");
 }

@@ -34,6 +34,9 @@ async fn fill(bed: &Bed) {
          INSERT INTO journal (saga, order_id, sequence, at, kind, body, hash)
          SELECT saga, order_id, 1, created_at, CASE WHEN created_at % 100 = 0 THEN 'command' ELSE 'event' END, '{{}}', {bytes}
          FROM orders;
+         INSERT INTO quarantine (at, reason, detail, exchange, routing_key, envelope, body, body_bytes, resolved)
+         SELECT created_at, 'unreadable', '', '', '', '{{}}', {bytes}, 1, CASE WHEN created_at % 100 = 0 THEN NULL ELSE 'dropped' END
+         FROM orders;
          ANALYZE"
     ))
     .await
@@ -108,6 +111,7 @@ fn other_statements(bed: &Bed) -> Vec<(&'static str, String)> {
         ("next", statement(bed, &["next_due"], &["7::bigint"], &["7"])),
         ("sagas", statement(bed, &["known_sagas"], &[], &[])),
         ("waits", statement(bed, &["known_waits"], &[], &[])),
+        ("reasons", statement(bed, &["quarantine_reasons"], &[], &[])),
         (
             "lock",
             statement(
@@ -127,7 +131,7 @@ fn scans(bed: &Bed, line: &str) -> bool {
     }
     // A scan that goes by an index names it after the table.
     let mut words = line.split(' ');
-    let tables = ["o", "j", "a", "held", "orders", "journal", "order_attributes"];
+    let tables = ["o", "j", "a", "held", "orders", "journal", "order_attributes", "quarantine"];
     words.next() == Some("SCAN") && words.next().is_some_and(|it| tables.contains(&it)) && words.next().is_none()
 }
 

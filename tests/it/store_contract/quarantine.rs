@@ -137,6 +137,8 @@ pub async fn quarantine_is_listed_by_every_filter(bed: Bed) {
         change(&mut filter);
         store.quarantine(filter, Page { limit: 10, cursor: None }).await.unwrap().items.len()
     };
+    let waiting = [("no_order_id".to_owned(), 1), ("unreadable".to_owned(), 1)];
+    assert_eq!(store.quarantine_reasons().await.unwrap(), waiting, "without what was dropped");
     assert_eq!(count(|_| {}).await, 2);
     assert_eq!(count(|it| it.resolved = true).await, 3);
     assert_eq!(count(|it| it.saga = Some("order".to_owned())).await, 2);

@@ -1,0 +1,3 @@
+DROP INDEX quarantine_reasons;
+ALTER TABLE step_stats DROP COLUMN timed_out;
+ALTER TABLE step_stats DROP COLUMN closed;
