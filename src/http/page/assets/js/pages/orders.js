@@ -255,15 +255,25 @@ export function render(context) {
     }
     if (query.get('cursor')) return empty('Nothing older', 'This is the end of the list.', h('button', { type: 'button', on: { click: () => go({ cursor: undefined }) } }, 'Newest'));
     if (filter.order_id) {
+      const alike = h('div', {});
+      findAlike(filter.order_id, alike);
       const watched = sagas.map((it) => it.saga).join(', ') || 'no saga';
       const since = context.status.value?.as_of;
       return empty(
         `No order ${filter.order_id}`,
         ['Escrow follows ', watched, since ? [' and has read all before ', when(since)] : ' and does not know yet how far it has read', '. Ids are compared exactly, capitals and blanks too. A message that could not be read may be in quarantine.'],
+        alike,
         h('p', { class: 'row' }, h('a', { href: '/quarantine' }, 'Look in quarantine'), h('a', { href: '/orders' }, 'All orders')),
       );
     }
     return empty('No order matches', 'Take a filter away, or look at all orders.', h('a', { href: '/orders' }, 'All orders'));
+  };
+
+  const findAlike = async (text, place) => {
+    const answer = await get('/v1/search', { text, limit: 20 }, context.signal).catch(() => null);
+    if (!answer || answer.orders.length === 0) return;
+    const lines = answer.orders.map((it) => h('li', { tabindex: '-1', data: { row: keyOf(it) } }, orderLink(it.saga, it.order_id), ' ', status(it.status), h('span', { class: 'soft small' }, ` ${it.saga}`)));
+    fill(place, h('p', { class: 'empty-title' }, 'Ids that begin like this'), h('ul', { class: 'alike' }, lines), answer.more && h('p', { class: 'small' }, 'and more; type more of the id.'));
   };
 
   // ---- filters ----
@@ -369,4 +379,4 @@ export function render(context) {
   };
 }
 
-const dash = () => h('span', { class: 'soft' }, '—');
+const dash = () => h('span', { class: 'soft dash' }, '—');
