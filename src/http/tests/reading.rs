@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::support::{Api, FakeDesk, FakeStore, PLACED, ahead, journal_row, key, order};
 use crate::http::state::ApiState;
@@ -34,7 +35,7 @@ async fn an_entry_is_given_with_its_message_as_far_as_it_is_kept() {
     ]);
     let api = Api::new(FakeStore { payloads, ..FakeStore::default() }, FakeDesk::default());
     api.store.orders.lock().unwrap().push(kept);
-    let rows = (1..=4_i64).map(|at| journal_row(i64::from(at), "101", u64::from(at.cast_unsigned()), "E", PLACED));
+    let rows = (1..=4_i64).map(|at| journal_row(at, "101", at.cast_unsigned(), "E", PLACED));
     api.store.journal.lock().unwrap().extend(rows);
 
     let path = "/v1/sagas/order/orders/101/audit";
@@ -93,7 +94,7 @@ async fn an_id_is_found_by_its_beginning_the_exact_one_first() {
 async fn the_traffic_is_what_the_looks_at_it_found() {
     let (store, desk) = (FakeStore::default(), FakeDesk::default());
     let metrics = std::sync::Arc::default();
-    let state = ApiState::new(std::sync::Arc::new(store), std::sync::Arc::new(desk), metrics, Default::default());
+    let state = ApiState::new(std::sync::Arc::new(store), std::sync::Arc::new(desk), metrics, CancellationToken::new());
     let api = Api { router: crate::http::router(state.clone()), ..Api::of(vec![]) };
     let nothing = api.get("/v1/flow").await.json();
     assert_eq!(nothing, json!({"points": [], "begun_per_minute": null, "ended_per_minute": null}));
