@@ -3,7 +3,7 @@
 // Everything is read again soon after anything was journaled (live.pulse), but never twice within two seconds.
 
 import { get, isAbort } from '../api.js';
-import { fill, h, svg } from '../dom.js';
+import { fill, h, svg, tell } from '../dom.js';
 import * as live from '../live.js';
 import {
   card, empty, incidentLink, loading, number, ORDER_STATUSES, orderLink, ordersLink, plural, problem, prose, sagaLink, status, tag, tone, word,
@@ -100,7 +100,7 @@ export function render(context) {
   };
 
   const draw = (stand, found, next) => {
-    fill(lead, headline(stand, found.incidents));
+    tell(lead, headline(stand, found.incidents));
     fill(tiles, drawTiles(stand, traffic));
     fill(incidents, drawIncidents(found, stand));
     fill(sight, stand.sagas.map(drawSight), stand.sagas.length === 0 && noSaga());

@@ -5,9 +5,9 @@
 
 import { actOnMany, actOnThese } from '../act.js';
 import { get, isAbort, pages, search } from '../api.js';
-import { fill, h } from '../dom.js';
+import { fill, h, tell } from '../dom.js';
 import * as live from '../live.js';
-import { empty, icon, loading, number, ORDER_STATUSES, orderLink, ordersLink, plural, problem, REASONS, status, tag, word } from '../show.js';
+import { empty, loading, number, ORDER_STATUSES, orderLink, ordersLink, plural, problem, REASONS, status, tag, word } from '../show.js';
 import { table } from '../table.js';
 import { countdown, read as remembered, when, write as remember } from '../time.js';
 
@@ -102,7 +102,7 @@ export function render(context) {
       }
       shown = shown.map((it) => known.get(keyOf(it)) ?? it);
       list.show(shown);
-      tell();
+      count();
       const words = [came > 0 && `${plural(came, 'order')} came`, left > 0 && `${plural(left, 'order')} left the list`].filter(Boolean).join(', ');
       fill(news, h('div', { class: 'news' }, h('span', {}, `${words}.`), h('button', { type: 'button', on: { click: read } }, 'Show')));
     } catch (error) {
@@ -118,10 +118,14 @@ export function render(context) {
     }, Math.max(0, readAt + BETWEEN_MS - Date.now()));
   };
 
-  const tell = () => fill(lead, total === undefined ? '' : `${total >= 10_000 ? 'about ' : ''}${plural(total, 'order')}${Object.keys(given()).length > 0 ? ' match' : ''}${total === 1 && Object.keys(given()).length > 0 ? 'es' : ''}`);
+  const count = () => {
+    const filtered = Object.keys(given()).length > 0;
+    const match = filtered ? (total === 1 ? ' matches' : ' match') : '';
+    tell(lead, total === undefined ? '' : `${total >= 10_000 ? 'about ' : ''}${plural(total, 'order')}${match}`);
+  };
 
   const draw = (page) => {
-    tell();
+    count();
     const attributes = [...new Set(shown.flatMap((it) => Object.keys(it.attributes)))].slice(0, ATTRIBUTES_SHOWN);
     const many = sagas.length > 1 || new Set(shown.map((it) => it.saga)).size > 1;
     const key = JSON.stringify([attributes, many]);
