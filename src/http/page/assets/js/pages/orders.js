@@ -103,6 +103,7 @@ export function render(context) {
       shown = shown.map((it) => known.get(keyOf(it)) ?? it);
       list.show(shown);
       count();
+      if (!bulk.contains(document.activeElement)) drawBulk();
       const words = [came > 0 && `${plural(came, 'order')} came`, left > 0 && `${plural(left, 'order')} left the list`].filter(Boolean).join(', ');
       fill(news, h('div', { class: 'news' }, h('span', {}, `${words}.`), h('button', { type: 'button', on: { click: read } }, 'Show')));
     } catch (error) {
