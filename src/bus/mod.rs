@@ -315,6 +315,8 @@ pub struct TapHealth {
     pub blocked: bool,
     /// Messages waiting in the tap at the last look.
     pub depth: Option<u64>,
+    /// Messages the tap holds before it drops its oldest, where it has a bound.
+    pub limit: Option<u64>,
     /// What is wrong, in words.
     pub problem: Option<String>,
 }

@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::faults::Step as _;
 use crate::saga::batch::{Loaded, NewDoubt};
@@ -19,7 +20,7 @@ use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Plan, Work};
 use crate::saga::order::DoubtKind;
 use crate::store::{Committed, Store, StoreError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{ClassLabel, Metrics};
 
 use super::sight::Sight;
 
@@ -145,10 +146,13 @@ impl Escrow {
                 deciding.decide(loaded)
             };
             // One input that breaks the program must not take the loop along: it is refused, and found like any other.
+            let began = Instant::now();
             let applied =
                 AssertUnwindSafe(self.store.apply(lookup, Arc::new(decide))).catch_unwind().at("escrow.apply").await;
             let committed = applied.unwrap_or_else(|panic| Err(broken(&*panic)));
-            self.metrics.db_retries.inc_by(u64::from(decided.load(Ordering::Relaxed).saturating_sub(1)));
+            self.metrics.commit_duration.observe(began.elapsed().as_secs_f64());
+            let conflicts = u64::from(decided.load(Ordering::Relaxed).saturating_sub(1));
+            self.metrics.db_retries.get_or_create(&ClassLabel { class: "conflict" }).inc_by(conflicts);
             self.sight.wrote("commit", committed.as_ref().err());
             let committed = committed?;
             self.after_commit(&committed);
@@ -182,6 +186,9 @@ impl Escrow {
     fn after_commit(&self, committed: &Committed) {
         let changes = &committed.changes;
         self.metrics.count(&changes.tally);
+        for saved in &changes.orders {
+            self.metrics.finish(saved);
+        }
         self.metrics.coverage_gaps.inc_by(
             changes.doubts.iter().filter(|doubt| doubt.kind == DoubtKind::Gap && doubt.order_id.is_none()).count()
                 as u64,

@@ -25,7 +25,7 @@ use crate::saga::decide::Work;
 use crate::saga::input::{Confirmation, Verdict};
 use crate::saga::time::{Moment, Span};
 use crate::store::Claimed;
-use crate::telemetry::ResultLabel;
+use crate::telemetry::EmissionLabels;
 use crate::wire::publication;
 
 use super::{Escrow, Ran, Worker, WorkerError};
@@ -101,9 +101,9 @@ impl Worker for Relay {
             };
             let unknown: Vec<Uuid> =
                 keys().zip(&verdicts).filter(|(_, verdict)| verdict.is_none()).map(|(key, _)| key).collect();
-            for verdict in &verdicts {
-                let result = in_a_word(verdict.as_ref());
-                self.escrow.metrics.emissions.get_or_create(&ResultLabel { result }).inc();
+            for (row, verdict) in claimed.iter().zip(&verdicts) {
+                let labels = EmissionLabels { kind: row.outgoing.content.word(), result: in_a_word(verdict.as_ref()) };
+                self.escrow.metrics.emissions.get_or_create(&labels).inc();
             }
             let work = settlements(&claimed, verdicts);
             if !work.is_empty() {

@@ -15,7 +15,18 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("doctor", &[]),
     ("saga", &[]),
     ("clock", &["saga::time"]),
-    ("telemetry", &["saga", "config", "store::Backlog", "store::StatusCount"]),
+    (
+        "telemetry",
+        &[
+            "saga",
+            "config",
+            "store::Backlog",
+            "store::Connections",
+            "store::OpenCounts",
+            "store::StatusCount",
+            "store::StuckGroup",
+        ],
+    ),
     ("config", &["saga::time"]),
     // The messages and rows that bytes become, not the traits that carry them.
     (

@@ -121,6 +121,7 @@ impl Tap for MemoryTap {
             publishing: up,
             blocked: false,
             depth: queue.map(|queue| queue.ready() as u64),
+            limit: None,
             problem: (!up).then(|| "the bus is down".into()),
         }
     }

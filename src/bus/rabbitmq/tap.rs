@@ -254,6 +254,7 @@ impl Tap for RabbitTap {
             publishing: publish.is_some(),
             blocked: publish.as_ref().is_some_and(|live| live.is_blocked()),
             depth: (depth != DEPTH_UNKNOWN).then_some(depth),
+            limit: Some(shared.options.bound.messages),
             problem: match (&consume, &publish) {
                 (None, _) => shared.consume.problem(),
                 (_, None) => shared.publish.problem(),
