@@ -7,6 +7,7 @@ pub mod labels;
 pub mod metrics;
 #[cfg(test)]
 mod tests;
+pub mod traces;
 
 use std::io::IsTerminal as _;
 
@@ -15,6 +16,7 @@ pub use labels::{
     SagaLabel,
 };
 pub use metrics::Metrics;
+pub use traces::Traces;
 
 /// What of the libraries is logged when `RUST_LOG` says nothing. The AMQP client logs errors its supervisor already tells, the
 /// scheduler what only its authors need.

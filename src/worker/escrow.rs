@@ -7,7 +7,7 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -15,12 +15,14 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::faults::Step as _;
-use crate::saga::batch::{Loaded, NewDoubt};
+use crate::saga::batch::{Loaded, NewDoubt, SavedOrder};
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Plan, Work};
+use crate::saga::journal::LifeChange;
 use crate::saga::order::DoubtKind;
 use crate::store::{Committed, Store, StoreError};
-use crate::telemetry::{ClassLabel, Metrics};
+use crate::telemetry::traces::Ended;
+use crate::telemetry::{ClassLabel, Metrics, ResultLabel, Traces};
 
 use super::sight::Sight;
 
@@ -31,6 +33,8 @@ pub struct Escrow {
     pub nudges: Nudges,
     pub sight: Sight,
     pub metrics: Arc<Metrics>,
+    /// Where traces go, if they are wanted; set before the loops begin.
+    pub traces: OnceLock<Traces>,
     /// New versions of a saga open no orders before the looks say that their bindings stand.
     holds_versions: AtomicBool,
 }
@@ -70,6 +74,7 @@ impl Escrow {
             },
             sight: Sight::default(),
             metrics,
+            traces: OnceLock::new(),
             holds_versions: AtomicBool::new(false),
         }
     }
@@ -183,11 +188,20 @@ impl Escrow {
         Ok(done)
     }
 
+    /// Hands an order that ended over to whoever makes traces of them.
+    fn trace_ended(&self, saved: &SavedOrder) {
+        let Some((traces, sequence)) = self.traces.get().zip(end_of(saved)) else { return };
+        if !traces.ended(Ended { key: saved.order.key.clone(), sequence }) {
+            self.metrics.order_traces.get_or_create(&ResultLabel { result: "dropped" }).inc();
+        }
+    }
+
     fn after_commit(&self, committed: &Committed) {
         let changes = &committed.changes;
         self.metrics.count(&changes.tally);
         for saved in &changes.orders {
             self.metrics.finish(saved);
+            self.trace_ended(saved);
         }
         self.metrics.coverage_gaps.inc_by(
             changes.doubts.iter().filter(|doubt| doubt.kind == DoubtKind::Gap && doubt.order_id.is_none()).count()
@@ -217,6 +231,13 @@ impl Escrow {
             self.nudges.journal.send_modify(|version| *version += 1);
         }
     }
+}
+
+/// The journal entry that ended the order, if it ended.
+fn end_of(saved: &SavedOrder) -> Option<u64> {
+    let ends = |life: &LifeChange| !life.from.is_ended() && life.now.status.is_ended();
+    let entries = saved.entries.iter().map(|sealed| &sealed.entry);
+    entries.filter(|entry| entry.body.life.as_deref().is_some_and(ends)).map(|entry| entry.sequence).last()
 }
 
 /// A program that broke over its input; nothing was saved.

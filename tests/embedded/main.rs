@@ -14,4 +14,5 @@ mod migrating;
 mod observe;
 mod outages;
 mod replicas;
+mod traces;
 mod versions;
