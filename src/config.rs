@@ -18,6 +18,8 @@ pub struct ServeConfig {
     pub name: String,
     /// Larger bodies are read and applied, and only their hash is kept.
     pub body_bytes_max: usize,
+    /// Where traces are sent, OTLP over HTTP; `None`: nowhere.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// `escrow demo`.

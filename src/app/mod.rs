@@ -27,7 +27,7 @@ use crate::config::ServeConfig;
 use crate::http::state::ApiState;
 use crate::saga::catalog::Catalog;
 use crate::store::{self, Store};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Traces};
 use crate::worker::bulk::Bulk;
 use crate::worker::commands::Commands;
 use crate::worker::deadlines::Deadlines;
@@ -39,7 +39,7 @@ use crate::worker::looks::{self, Looks};
 use crate::worker::queues::Queues;
 use crate::worker::relay::Relay;
 use crate::worker::watermark::{Accepting, Pulse, Watermarks};
-use crate::worker::{Escrow, Worker, WorkerError, drive, housekeeping};
+use crate::worker::{Escrow, Worker, WorkerError, drive, housekeeping, traces};
 
 pub use doctor::doctor;
 pub use files::read_definitions;
@@ -74,6 +74,8 @@ pub struct Parts {
     pub listener: TcpListener,
     pub name: String,
     pub body_keep_bytes: usize,
+    /// `None`: no traces.
+    pub traces: Option<Traces>,
 }
 
 /// A running Escrow.
@@ -104,7 +106,10 @@ pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
     };
     let listener =
         TcpListener::bind(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let parts = Parts { store, catalog, bus, listener, name: settings.name, body_keep_bytes: settings.body_bytes_max };
+    let endpoint = settings.otlp_endpoint.as_deref();
+    let traces = endpoint.map(|endpoint| Traces::start(endpoint, &settings.name)).transpose()?;
+    let (name, body_keep_bytes) = (settings.name, settings.body_bytes_max);
+    let parts = Parts { store, catalog, bus, listener, name, body_keep_bytes, traces };
     let running = start(parts).await?;
     tracing::info!(address = %running.address, "serving");
     wait_for_signal().await;
@@ -118,10 +123,14 @@ pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
 /// # Errors
 /// The listener cannot be served or the calendar cannot start.
 pub async fn start(parts: Parts) -> anyhow::Result<Running> {
-    let Parts { store, catalog, bus, listener, name, body_keep_bytes } = parts;
+    let Parts { store, catalog, bus, listener, name, body_keep_bytes, traces } = parts;
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new());
     let escrow = Arc::new(Escrow::new(store, Arc::new(catalog), Arc::clone(&metrics)));
+    let ended = traces.as_ref().and_then(Traces::take_ended);
+    if let Some(traces) = traces {
+        let _ = escrow.traces.set(traces);
+    }
     let watermarks = Arc::new(Watermarks::new(bus.as_ref().map(|bus| bus.tap.name().to_owned())));
     if let Some(bus) = &bus {
         looks::hold_unbound(&escrow, bus.tap.name()).await?;
@@ -131,6 +140,9 @@ pub async fn start(parts: Parts) -> anyhow::Result<Running> {
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
 
+    if let Some(ended) = ended {
+        tasks.spawn(traces::follow(Arc::clone(&escrow), ended, shutdown.clone()));
+    }
     start_ingest(&escrow, &watermarks, bus.as_ref(), http_source, body_keep_bytes, &shutdown, &tasks);
     let commands = Commands::new(Arc::clone(&escrow), body_keep_bytes);
     tasks.spawn(drive(Box::new(Bulk::new(Arc::clone(&escrow), commands)), shutdown.clone()));
@@ -162,6 +174,9 @@ impl Running {
                 bus.tap.close().await;
             }
             self.escrow.store.close().await;
+            let escrow = Arc::clone(&self.escrow);
+            let stopping = move || escrow.traces.get().map(Traces::stop);
+            let _ = tokio::task::spawn_blocking(stopping).await;
         };
         if tokio::time::timeout(STOP_WITHIN, orderly).await.is_err() {
             tracing::warn!("not everything could be finished in time; what is left comes again at the next start");

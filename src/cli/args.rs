@@ -126,6 +126,9 @@ pub struct ServeArgs {
     /// Keep message bodies up to this size, like 1MiB
     #[arg(long, env = "ESCROW_MAX_BODY", default_value = "1MiB", value_parser = bytes)]
     max_body: usize,
+    /// Send traces to this OTLP/HTTP receiver, like http://127.0.0.1:4318
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
 }
 
 impl ServeArgs {
@@ -137,6 +140,7 @@ impl ServeArgs {
             listen: self.listen,
             name: self.name,
             body_bytes_max: self.max_body,
+            otlp_endpoint: self.otlp_endpoint.filter(|url| !url.is_empty()),
         }
     }
 }

@@ -13,12 +13,14 @@ use anyhow::Context as _;
 use super::services::Company;
 use super::story::{self, Story};
 use super::summary::{Deeds, Snapshot, Stuck};
+use crate::saga::batch::Outcome;
 use crate::saga::catalog::Catalog;
+use crate::saga::definition::Saga;
 use crate::saga::journal::{EntryBody, Kind};
 use crate::saga::order::{OrderKey, Status, StepStatus};
 use crate::saga::time::Moment;
 use crate::store::{JournalRow, Query, Store};
-use crate::telemetry::{Metrics, ResultLabel};
+use crate::telemetry::{EventLabels, Metrics};
 
 /// Journal entries read at once.
 const READ_AT_ONCE: usize = 1_000;
@@ -106,7 +108,11 @@ impl Board {
             count: group.count,
             samples: group.samples,
         });
-        let duplicates = self.metrics.events.get_or_create(&ResultLabel { result: "duplicate" }).get();
+        let duplicates = |saga: &Arc<Saga>| {
+            let labels = EventLabels { saga: saga.name.clone(), result: Outcome::Duplicate.word() };
+            self.metrics.events.get_or_create(&labels).get()
+        };
+        let duplicates = self.catalog.newest_all().map(duplicates).sum();
         Ok(Snapshot {
             elapsed: self.company.elapsed(),
             run_for: self.plan.run_for,

@@ -199,6 +199,19 @@ pub enum QuarantineReason {
 }
 
 impl QuarantineReason {
+    /// Every reason.
+    pub const ALL: [Self; 9] = [
+        Self::Unreadable,
+        Self::NoEvent,
+        Self::NoOrderId,
+        Self::BadOrderId,
+        Self::BadEvent,
+        Self::ConditionFailed,
+        Self::Unplaced,
+        Self::CorruptOrder,
+        Self::Refused,
+    ];
+
     /// The word used everywhere.
     pub fn word(self) -> &'static str {
         match self {
@@ -284,4 +297,46 @@ pub struct Tally {
     pub late: u64,
     pub quarantined: u64,
     pub deadlines_fired: u64,
+    /// The same outcomes by saga; an empty name where a message could not be read so far.
+    pub by_saga: BTreeMap<(String, Outcome), u64>,
+}
+
+/// What became of a delivery for one saga.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    Applied,
+    Duplicate,
+    Ignored,
+    Late,
+    Quarantined,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 5] = [Self::Applied, Self::Duplicate, Self::Ignored, Self::Late, Self::Quarantined];
+
+    /// The word used everywhere.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Duplicate => "duplicate",
+            Self::Ignored => "ignored",
+            Self::Late => "late",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+impl Tally {
+    /// One more delivery of a saga came to this.
+    pub fn count(&mut self, saga: Option<&str>, outcome: Outcome) {
+        match outcome {
+            Outcome::Applied => self.applied += 1,
+            Outcome::Duplicate => self.duplicate += 1,
+            Outcome::Ignored => self.ignored += 1,
+            Outcome::Late => self.late += 1,
+            Outcome::Quarantined => self.quarantined += 1,
+        }
+        *self.by_saga.entry((saga.unwrap_or_default().to_owned(), outcome)).or_default() += 1;
+    }
 }

@@ -130,6 +130,29 @@ pub struct StepStats {
     pub p99: Span,
 }
 
+/// What waits for services or people, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenCounts {
+    pub waiting: Vec<WaitingCount>,
+    /// Messages in quarantine by the word of the reason.
+    pub quarantine: Vec<(String, u64)>,
+}
+
+/// How many orders wait for a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingCount {
+    pub saga: String,
+    pub step: String,
+    pub count: u64,
+}
+
+/// The connections of this process to the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    pub in_use: u64,
+    pub idle: u64,
+}
+
 /// What waits in the outbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {

@@ -53,8 +53,8 @@ use crate::saga::outgoing::Outgoing;
 use crate::saga::time::{Moment, Span};
 
 pub use answers::{
-    Backlog, JournalFilter, JournalRow, Listed, OrderFilter, Page, QuarantineFilter, QuarantineRow, StatusCount,
-    StepStats, StuckGroup,
+    Backlog, Connections, JournalFilter, JournalRow, Listed, OpenCounts, OrderFilter, Page, QuarantineFilter,
+    QuarantineRow, StatusCount, StepStats, StuckGroup, WaitingCount,
 };
 pub use bulk::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, BulkTask, BulkTurn, ORDERS_MAX as BULK_ORDERS_MAX};
 pub use examine::{Examined, Stored, examine};
@@ -221,6 +221,9 @@ pub trait Store: Query {
     /// Replaces the statistics of steps by what the orders updated since `since` say.
     fn refresh_stats(&self, since: Moment) -> BoxFuture<'_, Result<(), StoreError>>;
 
+    /// How many connections this process has to the database now.
+    fn connections(&self) -> Connections;
+
     /// Waits for what is in hand and closes the connections.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
@@ -248,6 +251,9 @@ pub trait Query: Send + Sync {
 
     /// How many orders of each saga are in each status.
     fn count_by_status(&self) -> BoxFuture<'_, Result<Vec<StatusCount>, StoreError>>;
+
+    /// How many orders wait for each step, in one that waits for several in each of them; and what is in quarantine, by reason.
+    fn count_open(&self) -> BoxFuture<'_, Result<OpenCounts, StoreError>>;
 
     /// The stuck orders grouped by saga, step and reason, with the first and last moment and up to ten samples each.
     fn stuck_groups(&self) -> BoxFuture<'_, Result<Vec<StuckGroup>, StoreError>>;

@@ -14,7 +14,9 @@
 use super::rows;
 use super::session::{Failure, Session};
 use super::statement::{Bind, Row, Rows, Sql, columns, sql};
-use super::{Listed, OrderFilter, Page, StatusCount, StoreError, StuckGroup, cursor, housekeeping};
+use super::{
+    Listed, OpenCounts, OrderFilter, Page, StatusCount, StoreError, StuckGroup, WaitingCount, cursor, housekeeping,
+};
 use crate::saga::order::{Order, OrderKey, Status, StuckReason};
 use crate::saga::time::Moment;
 
@@ -222,6 +224,21 @@ pub async fn count_by_status(session: &mut dyn Session) -> Result<Vec<StatusCoun
         })
     };
     session.fetch(sql!("count_by_status"), Vec::new()).await?.iter().map(read).collect()
+}
+
+/// See [`super::Query::count_open`].
+pub async fn count_open(session: &mut dyn Session) -> Result<OpenCounts, Failure> {
+    let mut open = OpenCounts::default();
+    for row in session.fetch(sql!("count_waiting"), Vec::new()).await? {
+        let (saga, waiting): (String, String) = (row.get("saga")?, row.get("waiting")?);
+        let count = rows::number(&row, "orders")?;
+        let steps = waiting.split(',').map(str::to_owned);
+        open.waiting.extend(steps.map(|step| WaitingCount { saga: saga.clone(), step, count }));
+    }
+    for row in session.fetch(sql!("count_quarantine"), Vec::new()).await? {
+        open.quarantine.push((row.get("reason")?, rows::number(&row, "messages")?));
+    }
+    Ok(open)
 }
 
 /// See [`super::Query::stuck_groups`].

@@ -18,8 +18,8 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::StoreError;
 use super::session::{Access, Backend, Failure, Session};
+use super::{Connections, StoreError};
 use crate::faults::Step as _;
 
 /// Attempts before a conflict is reported as the database being too busy. With the waits between them they take a few seconds.
@@ -77,6 +77,10 @@ impl SqlStore {
                 },
             }
         })
+    }
+
+    pub(super) fn connections_of_backend(&self) -> Connections {
+        self.backend.connections()
     }
 
     pub(super) fn close_backend(&self) -> BoxFuture<'_, ()> {

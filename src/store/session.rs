@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::error::ErrorKind;
 
-use super::StoreError;
 use super::statement::{Bind, Row, Sql};
+use super::{Connections, StoreError};
 
 /// What a session is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,9 @@ pub trait Backend: Send + Sync {
 
     /// The longest a piece of work may take before its connection is given up.
     fn time_limit(&self) -> Option<Duration>;
+
+    /// How many connections there are now.
+    fn connections(&self) -> Connections;
 
     fn close(&self) -> BoxFuture<'_, ()>;
 }

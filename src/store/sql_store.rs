@@ -11,9 +11,7 @@ use super::run::SqlStore;
 use super::saga_states::{Change, What};
 use super::session::Access;
 use super::{
-    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Decide, DefinitionRow,
-    EventMet, JournalFilter, JournalRow, Listed, NewDefinition, OrderFilter, Page, QuarantineFilter, QuarantineRow,
-    Query, StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
+    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Connections, Decide, DefinitionRow, EventMet, JournalFilter, JournalRow, Listed, NewDefinition, OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
 use super::{apply, bulk, coverage, housekeeping, orders, outbox, quarantine, saga_states, save, trail};
 use crate::saga::batch::{Lookup, NewDoubt};
@@ -138,6 +136,10 @@ impl Store for SqlStore {
         self.run(Access::Write, since, |session, since| Box::pin(housekeeping::refresh_stats(session, *since)))
     }
 
+    fn connections(&self) -> Connections {
+        self.connections_of_backend()
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         self.close_backend()
     }
@@ -166,6 +168,10 @@ impl Query for SqlStore {
 
     fn count_by_status(&self) -> Answer<'_, Vec<StatusCount>> {
         self.run(Access::Read, (), |session, ()| Box::pin(orders::count_by_status(session)))
+    }
+
+    fn count_open(&self) -> Answer<'_, OpenCounts> {
+        self.run(Access::Read, (), |session, ()| Box::pin(orders::count_open(session)))
     }
 
     fn stuck_groups(&self) -> Answer<'_, Vec<StuckGroup>> {

@@ -24,6 +24,7 @@ use crate::saga::decide::{FromTap, OrderRef, Plan, RawMessage, Unread, Work};
 use crate::saga::order::Digest;
 use crate::saga::time::Moment;
 use crate::store::StoreError;
+use crate::telemetry::ClassLabel;
 
 use super::reading::delivered;
 use super::{Escrow, backoff, chain_of, sleep_or};
@@ -100,7 +101,7 @@ impl Applying {
                 answer => return Ok(answer),
             };
             failures += 1;
-            self.escrow.metrics.db_retries.inc();
+            self.escrow.metrics.db_retries.get_or_create(&ClassLabel { class: "unavailable" }).inc();
             tracing::warn!(error = %chain_of(&error), failures, "the database cannot be used now; trying again");
             if began.elapsed() > LET_GO_AFTER {
                 return Err(Lost::Database);

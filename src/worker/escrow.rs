@@ -7,19 +7,22 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::faults::Step as _;
-use crate::saga::batch::{Loaded, NewDoubt};
+use crate::saga::batch::{Loaded, NewDoubt, SavedOrder};
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Plan, Work};
+use crate::saga::journal::LifeChange;
 use crate::saga::order::DoubtKind;
 use crate::store::{Committed, Store, StoreError};
-use crate::telemetry::Metrics;
+use crate::telemetry::traces::Ended;
+use crate::telemetry::{ClassLabel, Metrics, ResultLabel, Traces};
 
 use super::queues::Findings;
 use super::sight::Sight;
@@ -33,6 +36,8 @@ pub struct Escrow {
     /// What was found in the queues of services that somebody waits for.
     pub queues: Findings,
     pub metrics: Arc<Metrics>,
+    /// Where traces go, if they are wanted; set before the loops begin.
+    pub traces: OnceLock<Traces>,
     /// New versions of a saga open no orders before the looks say that their bindings stand.
     holds_versions: AtomicBool,
 }
@@ -73,6 +78,7 @@ impl Escrow {
             sight: Sight::default(),
             queues: Findings::default(),
             metrics,
+            traces: OnceLock::new(),
             holds_versions: AtomicBool::new(false),
         }
     }
@@ -150,10 +156,13 @@ impl Escrow {
                 deciding.decide(loaded)
             };
             // One input that breaks the program must not take the loop along: it is refused, and found like any other.
+            let began = Instant::now();
             let applied =
                 AssertUnwindSafe(self.store.apply(lookup, Arc::new(decide))).catch_unwind().at("escrow.apply").await;
             let committed = applied.unwrap_or_else(|panic| Err(broken(&*panic)));
-            self.metrics.db_retries.inc_by(u64::from(decided.load(Ordering::Relaxed).saturating_sub(1)));
+            self.metrics.commit_duration.observe(began.elapsed().as_secs_f64());
+            let conflicts = u64::from(decided.load(Ordering::Relaxed).saturating_sub(1));
+            self.metrics.db_retries.get_or_create(&ClassLabel { class: "conflict" }).inc_by(conflicts);
             self.sight.wrote("commit", committed.as_ref().err());
             let committed = committed?;
             self.after_commit(&committed);
@@ -184,9 +193,21 @@ impl Escrow {
         Ok(done)
     }
 
+    /// Hands an order that ended over to whoever makes traces of them.
+    fn trace_ended(&self, saved: &SavedOrder) {
+        let Some((traces, sequence)) = self.traces.get().zip(end_of(saved)) else { return };
+        if !traces.ended(Ended { key: saved.order.key.clone(), sequence }) {
+            self.metrics.order_traces.get_or_create(&ResultLabel { result: "dropped" }).inc();
+        }
+    }
+
     fn after_commit(&self, committed: &Committed) {
         let changes = &committed.changes;
         self.metrics.count(&changes.tally);
+        for saved in &changes.orders {
+            self.metrics.finish(saved);
+            self.trace_ended(saved);
+        }
         self.metrics.coverage_gaps.inc_by(
             changes.doubts.iter().filter(|doubt| doubt.kind == DoubtKind::Gap && doubt.order_id.is_none()).count()
                 as u64,
@@ -215,6 +236,13 @@ impl Escrow {
             self.nudges.journal.send_modify(|version| *version += 1);
         }
     }
+}
+
+/// The journal entry that ended the order, if it ended.
+fn end_of(saved: &SavedOrder) -> Option<u64> {
+    let ends = |life: &LifeChange| !life.from.is_ended() && life.now.status.is_ended();
+    let entries = saved.entries.iter().map(|sealed| &sealed.entry);
+    entries.filter(|entry| entry.body.life.as_deref().is_some_and(ends)).map(|entry| entry.sequence).last()
 }
 
 /// A program that broke over its input; nothing was saved.

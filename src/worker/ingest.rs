@@ -30,6 +30,7 @@ use crate::telemetry::ReasonLabel;
 use super::applying::{Applied, Applying, Lost, kept_as, token_of};
 use super::definitions;
 use super::reading::{self, Readings, raw};
+use super::traces::Timing;
 use super::watermark::{HTTP_PAUSE_MAX, Watermarks};
 use super::{Escrow, backoff, chain_of, sleep_or, words_of};
 
@@ -148,6 +149,7 @@ impl Ingest {
 
     async fn take(&mut self, batch: Batch, shutdown: &CancellationToken) -> Result<(), Ended> {
         self.taken += 1;
+        let mut timing = Timing::of(&self.escrow, &batch);
         let Batch { tap, items, lag, is_fresh, receipt } = batch;
         let batch = Taken { tap, items, lag, is_fresh };
         let mut plan = self.read(&batch, shutdown).await?;
@@ -165,6 +167,7 @@ impl Ingest {
         }
         let sagas = reading::sagas_of(&plan.work);
         let canary = plan.tap.as_ref().and_then(|tap| tap.watermark);
+        timing.committing();
         let (settle, now) = loop {
             match self.applying.apply(plan, shutdown).await? {
                 Applied::Done { settle, now } => break (settle, now),
@@ -195,7 +198,10 @@ impl Ingest {
                 let _ = self.escrow.store.accepting(row, HTTP_PAUSE_MAX).at("ingest.accepting").await;
             }
         }
-        receipt.ack(settle).at("ingest.ack").await.map_err(Ended::Bus)
+        timing.committed();
+        receipt.ack(settle).at("ingest.ack").await.map_err(Ended::Bus)?;
+        timing.export(&self.escrow);
+        Ok(())
     }
 
     /// What a batch comes to.

@@ -29,6 +29,7 @@ pub mod reach;
 pub mod reading;
 pub mod relay;
 pub mod sight;
+pub mod traces;
 pub mod watermark;
 
 use std::any::Any;

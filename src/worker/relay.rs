@@ -12,6 +12,7 @@
 //!
 //! A crash after publishing and before settling publishes again under the same message id. Nothing else publishes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +26,12 @@ use crate::saga::decide::Work;
 use crate::saga::input::{Confirmation, Verdict};
 use crate::saga::time::{Moment, Span};
 use crate::store::Claimed;
-use crate::telemetry::ResultLabel;
+use crate::telemetry::EmissionLabels;
+use crate::telemetry::traces::context::LINKS_MAX;
+use crate::telemetry::traces::own::{Began, Sent};
 use crate::wire::publication;
 
+use super::traces::context_of;
 use super::{Escrow, Ran, Worker, WorkerError};
 
 /// Leases at most this many rows at once: one chunk of pipelined confirms. More would only lengthen the replay after a crash.
@@ -63,10 +67,13 @@ impl Relay {
         let prepared: Vec<Result<Publication, Verdict>> =
             claimed.iter().map(|row| publication(&row.outgoing, row.original.as_ref(), now)).collect();
         let sendable: Vec<Publication> = prepared.iter().filter_map(|it| it.as_ref().ok().cloned()).collect();
-        let began = Instant::now();
+        let (began, beginning) = (Instant::now(), Began::now());
         let mut words = sink.publish(sendable).at("relay.publish").await?;
         if is_planted(Bug::WordByPosition) {
             words.reverse();
+        }
+        if let Some(traces) = self.escrow.traces.get() {
+            traces.export([sent(beginning, claimed, &words).span()]);
         }
         let mut words = words.into_iter();
         self.escrow.metrics.emission_confirm.observe(began.elapsed().as_secs_f64());
@@ -101,9 +108,9 @@ impl Worker for Relay {
             };
             let unknown: Vec<Uuid> =
                 keys().zip(&verdicts).filter(|(_, verdict)| verdict.is_none()).map(|(key, _)| key).collect();
-            for verdict in &verdicts {
-                let result = in_a_word(verdict.as_ref());
-                self.escrow.metrics.emissions.get_or_create(&ResultLabel { result }).inc();
+            for (row, verdict) in claimed.iter().zip(&verdicts) {
+                let labels = EmissionLabels { kind: row.outgoing.content.word(), result: in_a_word(verdict.as_ref()) };
+                self.escrow.metrics.emissions.get_or_create(&labels).inc();
             }
             let work = settlements(&claimed, verdicts);
             if !work.is_empty() {
@@ -119,6 +126,19 @@ impl Worker for Relay {
 
     fn nudged(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.escrow.nudges.outbox.notified())
+    }
+}
+
+/// The batch as one span; a retry is linked to the trace of the message it repeats.
+fn sent(began: Began, claimed: &[Claimed], words: &[Published]) -> Sent {
+    let kinds: BTreeSet<&'static str> = claimed.iter().map(|row| row.outgoing.content.word()).collect();
+    let envelopes = claimed.iter().filter_map(|row| Some(&row.original.as_ref()?.envelope));
+    Sent {
+        began,
+        messages: words.len(),
+        kinds: kinds.into_iter().collect(),
+        unknown: words.iter().filter(|word| matches!(word, Published::Unknown(_))).count(),
+        contexts: envelopes.filter_map(context_of).take(LINKS_MAX).collect(),
     }
 }
 

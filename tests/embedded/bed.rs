@@ -12,6 +12,7 @@ use escrow::saga::input::{Action, Ask};
 use escrow::saga::order::{Order, OrderKey, StuckReason};
 use escrow::saga::time::{Moment, Span};
 use escrow::store::{Page, QuarantineFilter, QuarantineRow, Store, sqlite};
+use escrow::telemetry::Traces;
 use escrow::worker::commands::{CommandError, Commands};
 use escrow::worker::definitions;
 use escrow::worker::watermark::{HTTP, HTTP_PAUSE_MAX, Known, Watermarks};
@@ -95,6 +96,11 @@ impl Bed {
 
     /// Escrow, with or without the bus. Replicas share one tap.
     pub async fn start(&self, with_bus: bool) -> Running {
+        self.start_traced(with_bus, None).await
+    }
+
+    /// The same, with its traces sent somewhere.
+    pub async fn start_traced(&self, with_bus: bool, traces: Option<Traces>) -> Running {
         let catalog = definitions::load(self.truth.as_ref()).await.unwrap();
         let bus = with_bus.then(|| Bus {
             tap: self.bus.tap("test") as Arc<dyn Tap>,
@@ -103,7 +109,7 @@ impl Bed {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let store = Arc::clone(&self.store);
-        let parts = Parts { store, catalog, bus, listener, name: "test".to_owned(), body_keep_bytes: 1 << 20 };
+        let parts = Parts { store, catalog, bus, listener, name: "test".to_owned(), body_keep_bytes: 1 << 20, traces };
         app::start(parts).await.unwrap()
     }
 

@@ -11,9 +11,7 @@ use escrow::saga::journal::Broken;
 use escrow::saga::order::{Doubt, Order, OrderKey};
 use escrow::saga::time::{Moment, Span};
 use escrow::store::{
-    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Decide, DefinitionRow,
-    EventMet, JournalFilter, JournalRow, Listed, NewDefinition, OrderFilter, Page, QuarantineFilter, QuarantineRow,
-    Query, StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
+    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Connections, Decide, DefinitionRow, EventMet, JournalFilter, JournalRow, Listed, NewDefinition, OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
@@ -85,6 +83,10 @@ impl Store for Faulty {
         })
     }
 
+    fn connections(&self) -> Connections {
+        self.inner.connections()
+    }
+
     /// The database stays open for the test, and for the next Escrow on it.
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
@@ -123,6 +125,7 @@ impl Query for Faulty {
         list_orders(filter: OrderFilter, page: Page) -> Listed<Order>;
         count_orders(filter: OrderFilter) -> u64;
         count_by_status() -> Vec<StatusCount>;
+        count_open() -> OpenCounts;
         stuck_groups() -> Vec<StuckGroup>;
         audit(key: OrderKey, after: u64, limit: usize) -> Vec<JournalRow>;
         journal(filter: JournalFilter, page: Page) -> Listed<JournalRow>;

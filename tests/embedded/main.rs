@@ -17,4 +17,5 @@ mod outages;
 mod queues;
 mod replicas;
 mod terminal;
+mod traces;
 mod versions;

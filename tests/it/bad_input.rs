@@ -182,12 +182,17 @@ async fn publish_all(url: &str, service: &Service, all: &[Sent]) {
 /// The count of each outcome.
 async fn outcomes(escrow: &Escrow) -> BTreeMap<String, u64> {
     let metrics = reqwest::get(escrow.url("/metrics")).await.unwrap().text().await.unwrap();
-    let lines = metrics.lines().filter_map(|line| line.strip_prefix("escrow_events_total{result=\""));
+    let lines = metrics.lines().filter(|line| line.starts_with("escrow_events_total{"));
     let count = |line: &str| {
-        let (outcome, count) = line.split_once("\"} ")?;
-        Some((outcome.to_owned(), count.parse().ok()?))
+        let (labels, count) = line.split_once("\"} ")?;
+        let (_, outcome) = labels.split_once("result=\"")?;
+        Some((outcome.to_owned(), count.parse::<u64>().ok()?))
     };
-    lines.filter_map(count).collect()
+    let mut outcomes = BTreeMap::new();
+    for (outcome, count) in lines.filter_map(count) {
+        *outcomes.entry(outcome).or_default() += count;
+    }
+    outcomes
 }
 
 async fn every_row(escrow: &Escrow, path: &str, name: &str) -> Vec<Value> {

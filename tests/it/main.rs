@@ -13,6 +13,7 @@ mod choreography;
 mod compensation;
 mod crash_loop;
 mod crash_matrix;
+mod dashboards;
 mod doctor;
 mod harmless;
 mod outages;

@@ -15,7 +15,19 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("doctor", &[]),
     ("saga", &[]),
     ("clock", &["saga::time"]),
-    ("telemetry", &["saga", "config", "store::Backlog", "store::StatusCount"]),
+    (
+        "telemetry",
+        &[
+            "saga",
+            "clock",
+            "config",
+            "store::Backlog",
+            "store::Connections",
+            "store::OpenCounts",
+            "store::StatusCount",
+            "store::StuckGroup",
+        ],
+    ),
     ("config", &["saga::time"]),
     // The messages and rows that bytes become, not the traits that carry them.
     (
@@ -51,12 +63,14 @@ const EVERYBODYS: &str = "faults";
 const CONCRETE: [&str; 4] = ["store::postgres", "store::sqlite", "bus::rabbitmq", "bus::memory"];
 
 /// Crates that only these modules may name, so that replacing one is the work of one folder.
-const FOREIGN: [(&str, &[&str]); 5] = [
+const FOREIGN: [(&str, &[&str]); 7] = [
     ("sqlx", &["store"]),
     ("lapin", &["bus"]),
     ("axum", &["http", "app"]),
     ("tokio_cron_scheduler", &["worker", "app"]),
     ("comfy_table", &["cli", "demo"]),
+    ("prometheus_client", &["telemetry"]),
+    ("opentelemetry", &["telemetry"]),
 ];
 
 /// Modules without I/O, tasks, clocks, logs and chance.

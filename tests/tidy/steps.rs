@@ -36,6 +36,7 @@ const OTHERS: [(&str, &str); 6] = [
     ("src/worker/queues.rs", "looks at queues of services and remembers what it saw; writes nothing"),
     ("src/worker/letting_go.rs", "tidies bindings up; every look begins it anew from rows"),
     ("src/worker/migrating.rs", "a person's command; its transactions are those of the store, and it can be repeated"),
+    ("src/worker/traces.rs", "tells tracing tools what is committed; nothing an order depends on"),
     ("src/worker/housekeeping.rs", "by the calendar; nothing an order depends on"),
 ];
 

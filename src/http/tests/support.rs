@@ -31,8 +31,7 @@ use crate::saga::order::{Doubt, Order, OrderKey, Status, StepStatus};
 use crate::saga::queue::QueueFinding;
 use crate::saga::time::Moment;
 use crate::store::{
-    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkState, DefinitionRow, EventMet, JournalFilter, JournalRow,
-    Listed, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, StoreError,
+    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkState, DefinitionRow, EventMet, JournalFilter, JournalRow, Listed, OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, StoreError,
     StoredPayload, StuckGroup,
 };
 use crate::telemetry::Metrics;
@@ -117,6 +116,10 @@ impl Query for FakeStore {
 
     fn count_by_status(&self) -> BoxFuture<'_, Result<Vec<StatusCount>, StoreError>> {
         self.answer(|| vec![StatusCount { saga: "order".to_owned(), status: Status::Running, count: 3 }])
+    }
+
+    fn count_open(&self) -> BoxFuture<'_, Result<OpenCounts, StoreError>> {
+        self.answer(OpenCounts::default)
     }
 
     fn stuck_groups(&self) -> BoxFuture<'_, Result<Vec<StuckGroup>, StoreError>> {

@@ -7,7 +7,7 @@ use super::placing::Placed;
 use super::{Arrival, Delivered, Plan, RawMessage, Unread, Work};
 use crate::faults::{Bug, is_planted};
 use crate::saga::batch::{
-    Changes, Loaded, NewDoubt, QuarantineReason, Quarantined, SavedOrder, SavedPayload, SavedState, Sealed,
+    Changes, Loaded, NewDoubt, Outcome, QuarantineReason, Quarantined, SavedOrder, SavedPayload, SavedState, Sealed,
     StoredPayload, TapProgress,
 };
 use crate::saga::brake::SagaState;
@@ -96,7 +96,7 @@ impl Deciding<'_> {
     }
 
     fn unreadable(&mut self, Unread { message, doubt }: &Unread) {
-        self.changes.tally.quarantined += 1;
+        self.changes.tally.count(message.saga.as_deref(), Outcome::Quarantined);
         if *doubt {
             self.doubt(NewDoubt {
                 kind: DoubtKind::Quarantine,
@@ -124,7 +124,7 @@ impl Deciding<'_> {
         let mut again = None;
         for arrival in &delivered.arrivals {
             if arrival.is_without_id() && *again.get_or_insert_with(|| self.was_in_last_batch(delivered)) {
-                self.changes.tally.duplicate += 1;
+                self.changes.tally.count(Some(&arrival.saga), Outcome::Duplicate);
                 continue;
             }
             self.arrival(arrival, &delivered.message);
@@ -146,9 +146,9 @@ impl Deciding<'_> {
             Placed::In(key, saga, event) => self.apply_event(&key, &saga, event, message),
             Placed::Ignored => match &arrival.unread {
                 Some(unread) => self.unreadable(unread),
-                None => self.changes.tally.ignored += 1,
+                None => self.changes.tally.count(Some(&arrival.saga), Outcome::Ignored),
             },
-            Placed::Duplicate => self.changes.tally.duplicate += 1,
+            Placed::Duplicate => self.changes.tally.count(Some(&arrival.saga), Outcome::Duplicate),
             Placed::Nowhere(event) => {
                 let reason = QuarantineReason::Unplaced;
                 let detail = format!("no order of saga {} waits for {}", arrival.saga, event.name);
@@ -170,18 +170,19 @@ impl Deciding<'_> {
         }
         let payload = Arc::clone(&event.payload);
         let outcome = self.run(key, saga, &Input::Event(Box::new(event)));
-        match outcome {
-            Ok(Some((ResultOf::Duplicate, _))) => self.changes.tally.duplicate += 1,
+        let outcome = match outcome {
+            Ok(Some((ResultOf::Duplicate, _))) => Outcome::Duplicate,
             Ok(Some((result, sequence))) => {
                 self.changes.payloads.push(SavedPayload { order: key.clone(), sequence, payload });
                 match result {
-                    ResultOf::Late => self.changes.tally.late += 1,
-                    ResultOf::Applied | ResultOf::Duplicate => self.changes.tally.applied += 1,
+                    ResultOf::Late => Outcome::Late,
+                    ResultOf::Applied | ResultOf::Duplicate => Outcome::Applied,
                 }
             }
             // Only commands can misfit, and an event always has a definition.
-            Ok(None) | Err(_) => self.changes.tally.ignored += 1,
-        }
+            Ok(None) | Err(_) => Outcome::Ignored,
+        };
+        self.changes.tally.count(Some(&key.saga), outcome);
     }
 
     fn quarantine(
@@ -193,7 +194,7 @@ impl Deciding<'_> {
         event: Option<&str>,
         order_id: Option<&str>,
     ) {
-        self.changes.tally.quarantined += 1;
+        self.changes.tally.count(saga, Outcome::Quarantined);
         self.changes.quarantined.push(Quarantined {
             reason,
             detail,

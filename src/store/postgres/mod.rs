@@ -20,7 +20,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, Po
 use super::run::SqlStore;
 use super::session::{Access, Backend, Failure, Said, Session, classify};
 use super::statement::{Bind, Row, Sql};
-use super::{StoreError, migrations};
+use super::{Connections, StoreError, migrations};
 
 /// Enough for the loops and the API of one replica; a server has a hundred by default, for all replicas.
 const CONNECTIONS: u32 = 12;
@@ -145,6 +145,11 @@ impl Backend for Pool {
 
     fn time_limit(&self) -> Option<Duration> {
         Some(WORK_LIMIT)
+    }
+
+    fn connections(&self) -> Connections {
+        let (all, idle) = (u64::from(self.0.size()), self.0.num_idle() as u64);
+        Connections { in_use: all.saturating_sub(idle), idle }
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -19,7 +19,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Sqlite, SqliteCo
 use super::run::SqlStore;
 use super::session::{Access, Backend, Failure, Said, Session, classify};
 use super::statement::{Bind, Row, Sql};
-use super::{StoreError, migrations};
+use super::{Connections, StoreError, migrations};
 use crate::clock::{Clock, System};
 
 /// Readers beside the writer: the API of a small installation.
@@ -172,6 +172,12 @@ impl Backend for Pools {
     /// The file answers or fails; nobody else has to.
     fn time_limit(&self) -> Option<Duration> {
         None
+    }
+
+    fn connections(&self) -> Connections {
+        let all = u64::from(self.reader.size() + self.writer.size());
+        let idle = (self.reader.num_idle() + self.writer.num_idle()) as u64;
+        Connections { in_use: all.saturating_sub(idle), idle }
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
