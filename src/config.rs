@@ -18,6 +18,16 @@ pub struct ServeConfig {
     pub name: String,
     /// Larger bodies are read and applied, and only their hash is kept.
     pub body_bytes_max: usize,
+    pub alerts: AlertsConfig,
+}
+
+/// Where people are told of incidents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertsConfig {
+    /// `None`: `alerts.yaml` where the program runs, if there is one.
+    pub file: Option<PathBuf>,
+    /// The name of this Escrow, as alerts say it.
+    pub name: String,
 }
 
 /// `escrow demo`.

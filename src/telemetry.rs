@@ -73,6 +73,12 @@ pub struct ReasonLabel {
     pub reason: &'static str,
 }
 
+/// A kind of channel: `alertmanager`, `slack`, `pagerduty`, `webhook`, `email`.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ChannelLabel {
+    pub channel_kind: &'static str,
+}
+
 /// One kind of HTTP call.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct HttpLabels {
@@ -115,6 +121,10 @@ pub struct Metrics {
     pub coverage_gaps: Counter,
     /// Batches that had to be tried again.
     pub db_retries: Counter,
+    /// Notices that a channel took.
+    pub alerts_sent: Family<ChannelLabel, Counter>,
+    /// Tries to tell a channel that came to nothing, whether they are repeated or not.
+    pub alerts_failed: Family<ChannelLabel, Counter>,
     /// HTTP calls by route; seconds.
     pub http_duration: Histograms<HttpLabels>,
 }
@@ -150,6 +160,8 @@ impl Metrics {
             consumer_restarts: Family::default(),
             coverage_gaps: Counter::default(),
             db_retries: Counter::default(),
+            alerts_sent: Family::default(),
+            alerts_failed: Family::default(),
             http_duration: Family::new_with_constructor(seconds),
         };
         for result in ["applied", "duplicate", "ignored", "late", "quarantined"] {
@@ -171,6 +183,12 @@ impl Metrics {
             "escrow_ingest_watermark_timestamp_seconds",
             "Everything published before this is applied",
             self.watermark.clone(),
+        );
+        to.register("escrow_alert_notifications_sent", "Alerts that a channel took", self.alerts_sent.clone());
+        to.register(
+            "escrow_alert_notifications_failed",
+            "Tries to tell a channel of an alert that came to nothing",
+            self.alerts_failed.clone(),
         );
         to.register("escrow_brake_latched", "Whether the brake holds orders", self.brake_latched.clone());
         to.register("escrow_tap_depth", "Messages waiting in the tap", self.tap_depth.clone());

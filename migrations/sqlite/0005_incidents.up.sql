@@ -50,9 +50,9 @@ CREATE TABLE notices (
     created_at   integer NOT NULL,
     settled_at   integer
 );
--- What can be claimed, oldest first.
-CREATE INDEX notices_available ON notices (available_at) WHERE state = 'pending';
--- Whether something of the same channel and episode comes before.
+-- What of a channel can be claimed, oldest first: a channel that is dead holds up no other.
+CREATE INDEX notices_available ON notices (channel, available_at) WHERE state = 'pending';
+-- Whether something of the same channel and incident comes before.
 CREATE INDEX notices_turn ON notices (channel, incident, episode, number) WHERE state = 'pending';
 -- What was told of an incident.
 CREATE INDEX notices_incident ON notices (incident, episode, number);

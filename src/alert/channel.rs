@@ -15,9 +15,17 @@ pub struct Channel {
 pub enum Receiver {
     Alertmanager(Alertmanager),
     /// A webhook that takes what Slack's takes. The address is the key.
-    Slack { url: Secret },
-    PagerDuty { url: Secret, routing_key: Secret },
-    Webhook { url: Secret, secret: Secret },
+    Slack {
+        url: Secret,
+    },
+    PagerDuty {
+        url: Secret,
+        routing_key: Secret,
+    },
+    Webhook {
+        url: Secret,
+        secret: Secret,
+    },
     Email(Mailbox),
 }
 

@@ -28,8 +28,12 @@ pub(super) fn message(alert: &Alert, mailbox: &Mailbox, now: Moment) -> Result<M
         .subject(alert.title())
         .header(ContentType::TEXT_PLAIN);
     let to = |begin: MessageBuilder, to: &Address| begin.to(to.clone());
-    let mut message =
-        mailbox.to.iter().fold(begin, to).body(text(alert)).map_err(|error| format!("no mail can be made of it: {error}"))?;
+    let mut message = mailbox
+        .to
+        .iter()
+        .fold(begin, to)
+        .body(text(alert))
+        .map_err(|error| format!("no mail can be made of it: {error}"))?;
     // So that nobody's absence note answers it.
     if let Ok(name) = HeaderName::new_from_ascii("Auto-Submitted".to_owned()) {
         message.headers_mut().insert_raw(HeaderValue::new(name, "auto-generated".to_owned()));

@@ -99,7 +99,10 @@ mod tests {
         let event = told(&alert(NoticeKind::Trigger, incident()));
         let payload = &event["payload"];
         assert_eq!(payload["severity"], "critical");
-        assert_eq!((&payload["class"], &payload["group"], &payload["component"]), (&json!("service_silent"), &json!("order"), &json!("inventory")));
+        assert_eq!(
+            (&payload["class"], &payload["group"], &payload["component"]),
+            (&json!("service_silent"), &json!("order"), &json!("inventory"))
+        );
         assert_eq!(payload["custom_details"]["orders"], "10,000 now, 10,000 at most");
         assert_eq!(event["links"].as_array().map(Vec::len), Some(2));
     }

@@ -53,8 +53,7 @@ impl Alert {
         if !incident.about.saga.is_empty() {
             where_and_what.push(format!("saga {}", line(&incident.about.saga, NAME_CHARS_MAX)));
         }
-        where_and_what
-            .extend(incident.about.step.iter().map(|step| format!("step {}", line(step, NAME_CHARS_MAX))));
+        where_and_what.extend(incident.about.step.iter().map(|step| format!("step {}", line(step, NAME_CHARS_MAX))));
         let held = if self.notice.kind == NoticeKind::Resolve { incident.peak } else { incident.count };
         if held > 0 {
             where_and_what.push(orders(held));
@@ -135,7 +134,9 @@ fn thousands(number: u64) -> String {
 
 /// `text` as one line of at most `chars_max` characters, without what steers terminals or turns text around.
 pub(super) fn line(text: &str, chars_max: usize) -> String {
-    let steers = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let steers = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     let mut cut: String = text.chars().map(|c| if steers(c) { ' ' } else { c }).take(chars_max).collect();
     if text.chars().nth(chars_max).is_some() {
         cut.pop();

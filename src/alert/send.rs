@@ -23,7 +23,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// A mail takes more words.
-const MAIL_WITHIN: Duration = Duration::from_secs(20);
+const MAIL_WITHIN: Duration = Duration::from_secs(15);
 
 /// More of an answer is not read.
 const ANSWER_BYTES_MAX: usize = 4 << 10;
@@ -72,7 +72,11 @@ impl Sender {
         let answers = join_all(calls).await;
         let missed = answers.iter().filter(|answer| **answer != Answer::Taken).count();
         if missed > 0 && missed < answers.len() {
-            tracing::warn!(channel = channel.name, missed, "not every peer took an alert; the others have it, and they are told again");
+            tracing::warn!(
+                channel = channel.name,
+                missed,
+                "not every peer took an alert; the others have it, and they are told again"
+            );
         }
         together(answers)
     }

@@ -20,7 +20,6 @@ pub const CAUSES: [(&str, Severity); 20] = [
     ("unbound", Severity::Critical),
     ("broker_away", Severity::Critical),
     ("database_away", Severity::Critical),
-    ("brake", Severity::Critical),
     ("held", Severity::Critical),
     ("service_silent", Severity::Critical),
     ("compensation_overdue", Severity::Critical),
@@ -34,7 +33,8 @@ pub const CAUSES: [(&str, Severity); 20] = [
     ("template_failed", Severity::Warning),
     ("unproven", Severity::Warning),
     ("quarantine", Severity::Warning),
-    ("event_never_seen", Severity::Warning),
+    ("late_on_ended", Severity::Warning),
+    ("never_opened", Severity::Warning),
     ("observe", Severity::Info),
 ];
 
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn what_escrow_cannot_mend_wakes_a_person() {
-        for cause in ["blind", "broker_away", "database_away", "brake", "held", "compensation_unroutable"] {
+        for cause in ["blind", "broker_away", "database_away", "held", "compensation_unroutable"] {
             assert_eq!(severity_of(cause), Severity::Critical, "{cause}");
         }
         assert_eq!(severity_of("something new"), Severity::Warning);

@@ -71,7 +71,8 @@ mod tests {
     #[test]
     fn nothing_inside_can_call_people_or_be_a_link() {
         let mut hostile = incident();
-        hostile.why = "<!channel> <@U123> @here @channel (@everyone) ada@example.org <http://evil|click> & `x`".to_owned();
+        hostile.why =
+            "<!channel> <@U123> @here @channel (@everyone) ada@example.org <http://evil|click> & `x`".to_owned();
         hostile.samples = vec!["<!here>`@channel`".to_owned()];
         let text = text(&alert(NoticeKind::Trigger, hostile));
         for mention in ["<!", "<@", "@here", "@channel", "@everyone", "<http://evil"] {

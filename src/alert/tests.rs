@@ -7,7 +7,11 @@ use crate::saga::time::Moment;
 pub fn incident() -> Incident {
     let at = Moment(1_795_226_040_000_000);
     Incident {
-        about: About { cause: "service_silent".to_owned(), saga: "order".to_owned(), step: Some("inventory".to_owned()) },
+        about: About {
+            cause: "service_silent".to_owned(),
+            saga: "order".to_owned(),
+            step: Some("inventory".to_owned()),
+        },
         episode: 1,
         status: IncidentStatus::Open,
         count: 10_000,

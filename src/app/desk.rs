@@ -199,6 +199,7 @@ impl Desk for RunningDesk {
                 unbound.since.rfc3339()
             )
         }));
+        problems.extend(self.escrow.troubles.words());
         let bus = self.tap.as_ref().map(|tap| {
             let health = tap.health();
             let blocked = health.blocked.then(|| "the broker holds back what is published (an alarm)".to_owned());

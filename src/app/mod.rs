@@ -21,13 +21,15 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alert::{self, Alerts};
 use crate::bus::http::{HttpDoor, HttpSource};
 use crate::bus::{Sink, Source, Tap, http as http_bus, rabbitmq};
-use crate::config::ServeConfig;
+use crate::config::{AlertsConfig, ServeConfig};
 use crate::http::state::ApiState;
 use crate::saga::catalog::Catalog;
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
+use crate::worker::alerting;
 use crate::worker::bulk::Bulk;
 use crate::worker::commands::Commands;
 use crate::worker::deadlines::Deadlines;
@@ -73,6 +75,8 @@ pub struct Parts {
     pub listener: TcpListener,
     pub name: String,
     pub body_keep_bytes: usize,
+    /// Who is told of incidents; `None`: nobody.
+    pub alerts: Option<Alerts>,
 }
 
 /// A running Escrow.
@@ -89,6 +93,7 @@ pub struct Running {
 /// # Errors
 /// It cannot start: the settings, the definitions or the database are not right.
 pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
+    let alerts = load_alerts(settings.alerts)?;
     let files = read_definitions(&settings.sagas)?;
     let sagas = definitions::parse_all(files)?;
     let store = store::connect(&settings.database_url).await.context("the database cannot be opened")?;
@@ -103,7 +108,8 @@ pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
     };
     let listener =
         TcpListener::bind(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let parts = Parts { store, catalog, bus, listener, name: settings.name, body_keep_bytes: settings.body_bytes_max };
+    let parts =
+        Parts { store, catalog, bus, listener, name: settings.name, body_keep_bytes: settings.body_bytes_max, alerts };
     let running = start(parts).await?;
     tracing::info!(address = %running.address, "serving");
     wait_for_signal().await;
@@ -112,12 +118,17 @@ pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn load_alerts(config: AlertsConfig) -> anyhow::Result<Option<Alerts>> {
+    let Some(rules) = alert::rules::file::load(config.file.as_deref())? else { return Ok(None) };
+    Ok(Some(Alerts::new(rules, config.name).context("no secure calls can be made from here")?))
+}
+
 /// Starts every loop and the API.
 ///
 /// # Errors
 /// The listener cannot be served or the calendar cannot start.
 pub async fn start(parts: Parts) -> anyhow::Result<Running> {
-    let Parts { store, catalog, bus, listener, name, body_keep_bytes } = parts;
+    let Parts { store, catalog, bus, listener, name, body_keep_bytes, alerts } = parts;
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new());
     let escrow = Arc::new(Escrow::new(store, Arc::new(catalog), Arc::clone(&metrics)));
@@ -133,7 +144,8 @@ pub async fn start(parts: Parts) -> anyhow::Result<Running> {
     start_ingest(&escrow, &watermarks, bus.as_ref(), http_source, body_keep_bytes, &shutdown, &tasks);
     let commands = Commands::new(Arc::clone(&escrow), body_keep_bytes);
     tasks.spawn(drive(Box::new(Bulk::new(Arc::clone(&escrow), commands)), shutdown.clone()));
-    for worker in workers(&escrow, &watermarks, bus.as_ref()) {
+    let telling = alerts.iter().flat_map(|alerts| alerting::workers(&escrow, alerts));
+    for worker in workers(&escrow, &watermarks, bus.as_ref()).into_iter().chain(telling) {
         tasks.spawn(drive(worker, shutdown.clone()));
     }
     let scheduler = housekeeping::start(Arc::clone(&escrow)).await?;

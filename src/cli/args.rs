@@ -1,6 +1,7 @@
 //! What can be typed. Names and defaults are contract.
 
 mod act;
+mod alert;
 mod doctor;
 mod migrate;
 mod peek;
@@ -13,11 +14,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::act::ActArgs;
+pub use self::alert::{AlertArgs, AlertCommand};
 pub use self::doctor::DoctorArgs;
 pub use self::migrate::MigrateOrders;
 pub use self::peek::PeekArgs;
 pub use self::rabbit::{BoundBy, PlanArgs, RabbitArgs, RabbitCommand, UnbindArgs};
-use crate::config::{DemoConfig, MigrateConfig, ServeConfig};
+use crate::config::{AlertsConfig, DemoConfig, MigrateConfig, ServeConfig};
 use crate::saga::time::Span;
 
 /// Follows every order of a choreography, fires its deadlines, and sees compensations through.
@@ -83,6 +85,8 @@ pub enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Check whom incidents are told to, or try it
+    Alert(AlertArgs),
     /// Show how Escrow is, on one screen
     Status(ServerArgs),
     /// Say what Escrow needs on RabbitMQ, or take it away from there
@@ -117,6 +121,9 @@ pub struct ServeArgs {
     /// Keep message bodies up to this size, like 1MiB
     #[arg(long, env = "ESCROW_MAX_BODY", default_value = "1MiB", value_parser = bytes)]
     max_body: usize,
+    /// Whom to tell of incidents; left out: `alerts.yaml` in the working folder, if it is there
+    #[arg(long, env = "ESCROW_ALERTS")]
+    alerts: Option<PathBuf>,
 }
 
 impl ServeArgs {
@@ -126,6 +133,10 @@ impl ServeArgs {
             amqp_url: self.amqp_url.filter(|url| !url.is_empty()),
             sagas: self.sagas,
             listen: self.listen,
+            alerts: AlertsConfig {
+                file: self.alerts.filter(|file| !file.as_os_str().is_empty()),
+                name: self.name.clone(),
+            },
             name: self.name,
             body_bytes_max: self.max_body,
         }

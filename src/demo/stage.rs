@@ -74,6 +74,7 @@ impl Stage {
             listener,
             name: NAME.into(),
             body_keep_bytes: BODY_KEEP_BYTES,
+            alerts: None,
         };
         let escrow = app::start(parts).await?;
         bound(store.as_ref(), bus.tap.as_ref()).await?;

@@ -118,6 +118,11 @@ impl Notice {
 }
 
 impl NoticeKind {
+    /// The kind called `word`.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Trigger, Self::Update, Self::Resolve].into_iter().find(|kind| kind.word() == word)
+    }
+
     /// The word the database and receivers see.
     pub fn word(self) -> &'static str {
         match self {

@@ -22,6 +22,7 @@ mod examine;
 mod housekeeping;
 mod load;
 mod migrations;
+mod notices;
 mod orders;
 mod outbox;
 pub mod postgres;
@@ -57,6 +58,7 @@ pub use answers::{
 };
 pub use bulk::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, BulkTask, BulkTurn, ORDERS_MAX as BULK_ORDERS_MAX};
 pub use examine::{Examined, Stored, examine};
+pub use notices::{ClaimedNotice, NoticeRow, NoticeVerdict, Notices};
 pub use run::SqlStore;
 
 /// Migrates the database at `url` and opens it: `postgres://…`, `sqlite://escrow.db`, or `sqlite::memory:`.
@@ -129,7 +131,7 @@ pub struct Committed {
 }
 
 /// What the loops need. Every method is one use case, and one transaction where it writes.
-pub trait Store: Query {
+pub trait Store: Query + Notices {
     /// Runs `decide` over what `lookup` names and saves what it returns.
     ///
     /// After `Ok`, all changes are durable together. After `Err`, either nothing is, or (a lost answer to a commit) all are.

@@ -21,6 +21,7 @@ use crate::saga::order::DoubtKind;
 use crate::store::{Committed, Store, StoreError};
 use crate::telemetry::Metrics;
 
+use super::alerting::Troubles;
 use super::sight::Sight;
 
 /// What the loops of one process share.
@@ -29,6 +30,8 @@ pub struct Escrow {
     catalog: RwLock<Arc<Catalog>>,
     pub nudges: Nudges,
     pub sight: Sight,
+    /// Channels that cannot be told of anything now.
+    pub troubles: Troubles,
     pub metrics: Arc<Metrics>,
     /// New versions of a saga open no orders before the looks say that their bindings stand.
     holds_versions: AtomicBool,
@@ -44,6 +47,8 @@ pub struct Nudges {
     pub doubts: Notify,
     /// An action on many orders began.
     pub bulk: Notify,
+    /// There is something to tell people; each channel has a loop of its own, so all of them are to be notified.
+    pub notices: Notify,
     /// A deadline was armed that is earlier than what the pulse sleeps for.
     pub armed: Notify,
     /// The moment the pulse sleeps for, in microseconds.
@@ -62,12 +67,14 @@ impl Escrow {
                 outbox: Notify::new(),
                 doubts: Notify::new(),
                 bulk: Notify::new(),
+                notices: Notify::new(),
                 watermark: Notify::new(),
                 armed: Notify::new(),
                 sleeping_for: AtomicI64::new(i64::MAX),
                 journal: watch::Sender::new(0),
             },
             sight: Sight::default(),
+            troubles: Troubles::default(),
             metrics,
             holds_versions: AtomicBool::new(false),
         }

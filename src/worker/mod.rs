@@ -5,11 +5,13 @@
 //!   deadlines   what the watermark has passed ─▶ commit  looks      bind watched exchanges, every 2 s
 //!   relay       outbox ─▶ publish ─▶ word ─▶ commit      doubts     what was held back, when a doubt goes
 //!   bulk        actions on many orders, at a rate          housekeeping  by the calendar
+//!   alerting    notices ─▶ channel ─▶ settled, for each channel by itself
 //! ```
 //!
 //! A loop that fails logs it once, waits, and runs again: the next run is the retry. Loops take no input but what the store
 //! holds, so any of them may run in every replica, and losing a nudge costs latency only.
 
+pub mod alerting;
 pub mod applying;
 pub mod bulk;
 pub mod commands;

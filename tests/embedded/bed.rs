@@ -103,7 +103,8 @@ impl Bed {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let store = Arc::clone(&self.store);
-        let parts = Parts { store, catalog, bus, listener, name: "test".to_owned(), body_keep_bytes: 1 << 20 };
+        let parts =
+            Parts { store, catalog, bus, listener, name: "test".to_owned(), body_keep_bytes: 1 << 20, alerts: None };
         app::start(parts).await.unwrap()
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use escrow::saga::batch::{Loaded, Lookup, NewDoubt};
 use escrow::saga::brake::{Brake, SagaState};
 use escrow::saga::definition::Mode;
+use escrow::saga::incident::Incident;
 use escrow::saga::journal::Broken;
 use escrow::saga::order::{Doubt, Order, OrderKey};
 use escrow::saga::time::{Moment, Span};
@@ -15,6 +16,7 @@ use escrow::store::{
     JournalFilter, JournalRow, Listed, NewDefinition, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query,
     StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
+use escrow::store::{ClaimedNotice, NoticeRow, NoticeVerdict, Notices};
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
@@ -224,6 +226,16 @@ impl SimStore {
         }
         let commit = Commit { at: committed.now, loaded: &loaded, changes };
         world.judge.committed(&mut world.model, &commit);
+    }
+}
+
+impl Notices for SimStore {
+    guarded! {
+        claim_notice(channel: String, owner: Uuid, lease: Span) -> Option<ClaimedNotice>;
+        settle_notice(key: Uuid, verdict: NoticeVerdict) -> ();
+        release_notice(key: Uuid, owner: Uuid, after: Span) -> ();
+        standing_notices(channel: String, resolved_for: Span) -> Vec<Incident>;
+        incident_notices(id: String, episode: u64) -> Vec<NoticeRow>;
     }
 }
 

@@ -130,8 +130,9 @@ impl Builder<'_, '_, '_> {
 
     fn http(&mut self, node: &Node) -> Option<String> {
         let text = self.text(node)?;
-        let is_address = reqwest::Url::parse(&text)
-            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(|it| !it.is_empty()));
+        let is_address = reqwest::Url::parse(&text).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(|it| !it.is_empty())
+        });
         if is_address {
             return Some(text);
         }
@@ -184,7 +185,8 @@ impl Builder<'_, '_, '_> {
     fn routes(&mut self, root: &Node) -> Vec<Route> {
         let Some(node) = root.get("routes") else { return Vec::new() };
         let routes: Vec<Route> = node.items().iter().map(|node| self.route(root, node)).collect();
-        let takes_all = |route: &Route| route.causes.is_empty() && route.sagas.is_empty() && route.severities.is_empty();
+        let takes_all =
+            |route: &Route| route.causes.is_empty() && route.sagas.is_empty() && route.severities.is_empty();
         if !routes.iter().any(takes_all) {
             let hint = "end with a route that has only `to`, so that nothing goes untold".to_owned();
             self.findings.warning(root.entry("routes").map_or(node.mark, |(key, _)| key.mark), UNTOLD, hint);
@@ -200,13 +202,18 @@ impl Builder<'_, '_, '_> {
         for item in node.get("cause").map(Node::items).unwrap_or_default() {
             self.known_cause(item);
         }
-        let channels: Vec<String> =
-            root.get("channels").map(Node::entries).unwrap_or_default().iter().map(|(name, _)| name.key_text()).collect();
+        let channels: Vec<String> = root
+            .get("channels")
+            .map(Node::entries)
+            .unwrap_or_default()
+            .iter()
+            .map(|(name, _)| name.key_text())
+            .collect();
         for item in node.get("to").map(Node::items).unwrap_or_default() {
             if let Some(name) = item.text().filter(|name| !channels.iter().any(|it| it == name)) {
                 let known = || channels.iter().map(String::as_str);
-                let hint = hint::did_you_mean(name, known())
-                    .unwrap_or_else(|| format!("there are {}", hint::any_of(known())));
+                let hint =
+                    hint::did_you_mean(name, known()).unwrap_or_else(|| format!("there are {}", hint::any_of(known())));
                 self.findings.error(item.mark, format!("there is no channel `{name}`"), hint);
             }
         }

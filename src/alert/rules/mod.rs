@@ -10,6 +10,7 @@
 //! holds under that name; one that is missing is a mistake that names it, and what was put in is never shown.
 
 mod build;
+pub mod file;
 mod grammar;
 
 use std::collections::BTreeMap;
@@ -68,11 +69,7 @@ pub fn parse(file: &str, text: &str, environment: Environment) -> Result<Parsed,
     let Some(root) = tree::read(&mut findings) else { return Err(findings.into_list()) };
     shape::check(&root, &grammar::ALERTS, &mut findings);
     let rules = build::build(&root, environment, &mut findings);
-    if findings.has_errors() {
-        Err(findings.into_list())
-    } else {
-        Ok(Parsed { rules, warnings: findings.into_list() })
-    }
+    if findings.has_errors() { Err(findings.into_list()) } else { Ok(Parsed { rules, warnings: findings.into_list() }) }
 }
 
 impl Rules {
