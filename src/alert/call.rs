@@ -51,12 +51,11 @@ pub fn meaning(status: u16, retry_after: Option<&str>, said: &str, now: Moment) 
 /// The header `Retry-After`: seconds, or a date.
 fn wait(header: &str, now: Moment) -> Option<Span> {
     let header = header.trim();
-    let span = match header.parse::<u32>() {
-        Ok(seconds) => Span::from_secs(i64::from(seconds)),
-        Err(_) => {
-            let date = jiff::fmt::rfc2822::parse(header).ok()?;
-            Moment(date.timestamp().as_microsecond()).since(now)
-        }
+    let span = if let Ok(seconds) = header.parse::<u32>() {
+        Span::from_secs(i64::from(seconds))
+    } else {
+        let date = jiff::fmt::rfc2822::parse(header).ok()?;
+        Moment(date.timestamp().as_microsecond()).since(now)
     };
     Some(span.min(AFTER_MAX))
 }

@@ -53,9 +53,9 @@ pub struct Mailbox {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tls {
     /// The connection begins in the clear and must turn to TLS before anything is said.
-    StartTls,
+    Upgraded,
     /// TLS from the first byte.
-    Tls,
+    FromStart,
     /// In the clear.
     Plain,
 }
@@ -64,8 +64,8 @@ impl Tls {
     /// The port that is usual for it.
     pub fn port(self) -> u16 {
         match self {
-            Self::StartTls => 587,
-            Self::Tls => 465,
+            Self::Upgraded => 587,
+            Self::FromStart => 465,
             Self::Plain => 25,
         }
     }

@@ -141,8 +141,8 @@ async fn mailed(channel: &Channel, mailbox: &Mailbox, alert: &Alert, now: Moment
 /// A connection for one mail: they are few, and a connection kept would mostly be a dead one.
 fn transport(mailbox: &Mailbox) -> Result<AsyncSmtpTransport<Tokio1Executor>, lettre::transport::smtp::Error> {
     let tls = match mailbox.tls {
-        Tls::StartTls => SmtpTls::Required(TlsParameters::new(mailbox.host.clone())?),
-        Tls::Tls => SmtpTls::Wrapper(TlsParameters::new(mailbox.host.clone())?),
+        Tls::Upgraded => SmtpTls::Required(TlsParameters::new(mailbox.host.clone())?),
+        Tls::FromStart => SmtpTls::Wrapper(TlsParameters::new(mailbox.host.clone())?),
         Tls::Plain => SmtpTls::None,
     };
     let begin = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(mailbox.host.clone())

@@ -1,6 +1,6 @@
 //! `escrow alert`: whom incidents are told to, without a running Escrow.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -78,7 +78,7 @@ fn said(row: &Value, name: &str) -> String {
     row[name].as_str().unwrap_or_default().to_owned()
 }
 
-async fn test(file: &PathBuf, name: String, only: Option<&str>, output: Output) -> Result<Said, Failure> {
+async fn test(file: &Path, name: String, only: Option<&str>, output: Output) -> Result<Said, Failure> {
     let (_, Parsed { rules, .. }) = file::read(file).map_err(|error| match error {
         RulesError::Mistakes { .. } => Failure::new(FAILURE, "mistakes", error.to_string()),
         RulesError::Unreadable { .. } => unreadable(&error),

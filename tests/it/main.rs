@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alerting;
 mod bad_input;
 mod brake;
 mod bus_contract;

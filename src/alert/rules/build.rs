@@ -76,8 +76,8 @@ impl Builder<'_, '_, '_> {
     fn mailbox(&mut self, node: &Node) -> Option<Mailbox> {
         let tls = match node.get("tls").and_then(Node::text) {
             Some("plain") => Tls::Plain,
-            Some("tls") => Tls::Tls,
-            _ => Tls::StartTls,
+            Some("tls") => Tls::FromStart,
+            _ => Tls::Upgraded,
         };
         let server = self.server(node.get("smtp")?, tls);
         let from = self.mail_address(node.get("from")?);
@@ -167,14 +167,13 @@ impl Builder<'_, '_, '_> {
                 self.findings.error(node.mark, "`${` without `}`", hint);
                 return None;
             };
-            match (self.environment)(name).filter(|value| !value.is_empty()) {
-                Some(value) => filled.push_str(&value),
-                None => {
-                    let message = format!("the environment has no `{name}`");
-                    let hint = format!("set {name} where Escrow is started, or take the channel out");
-                    self.findings.error(node.mark, message, hint);
-                    is_whole = false;
-                }
+            if let Some(value) = (self.environment)(name).filter(|value| !value.is_empty()) {
+                filled.push_str(&value);
+            } else {
+                let message = format!("the environment has no `{name}`");
+                let hint = format!("set {name} where Escrow is started, or take the channel out");
+                self.findings.error(node.mark, message, hint);
+                is_whole = false;
             }
             rest = after;
         }

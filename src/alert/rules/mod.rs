@@ -12,6 +12,8 @@
 mod build;
 pub mod file;
 mod grammar;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
