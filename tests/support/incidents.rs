@@ -1,5 +1,7 @@
 //! Incidents by hand, with what is to be told of them: what the loop that decides about incidents writes, in one transaction.
 
+use std::fmt::Write as _;
+
 use escrow::saga::incident::{About, Incident, IncidentStatus, Notice, NoticeKind};
 use escrow::saga::time::{Moment, Span};
 use uuid::Uuid;
@@ -70,7 +72,8 @@ pub async fn tell(
     let mut keys = Vec::new();
     for channel in channels {
         let notice = Notice { channel: (*channel).to_owned(), kind, number, incident: incident.clone() };
-        sql += &format!(
+        write!(
+            sql,
             "INSERT INTO notices (key, channel, incident, episode, number, kind, content, available_at, created_at)
              VALUES ('{}', {}, {}, {}, {number}, '{}', {}, 0, {});",
             notice.key(),
@@ -80,7 +83,8 @@ pub async fn tell(
             kind.word(),
             quoted(&serde_json::to_string(incident).unwrap()),
             incident.opened_at.0,
-        );
+        )
+        .unwrap();
         keys.push(notice.key());
     }
     database.raw(&sql).await.unwrap();
