@@ -17,10 +17,11 @@ use crate::faults::Step as _;
 use crate::saga::batch::{Loaded, NewDoubt};
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Plan, Work};
-use crate::saga::order::DoubtKind;
+use crate::saga::order::{DoubtKind, Status};
 use crate::store::{Committed, Store, StoreError};
 use crate::telemetry::Metrics;
 
+use super::incidents::heard::Heard;
 use super::sight::Sight;
 
 /// What the loops of one process share.
@@ -29,6 +30,7 @@ pub struct Escrow {
     catalog: RwLock<Arc<Catalog>>,
     pub nudges: Nudges,
     pub sight: Sight,
+    pub heard: Heard,
     pub metrics: Arc<Metrics>,
     /// New versions of a saga open no orders before the looks say that their bindings stand.
     holds_versions: AtomicBool,
@@ -44,6 +46,10 @@ pub struct Nudges {
     pub doubts: Notify,
     /// An action on many orders began.
     pub bulk: Notify,
+    /// An order is stuck.
+    pub stuck: Notify,
+    /// Something is to be told of an incident.
+    pub notices: Notify,
     /// A deadline was armed that is earlier than what the pulse sleeps for.
     pub armed: Notify,
     /// The moment the pulse sleeps for, in microseconds.
@@ -62,12 +68,15 @@ impl Escrow {
                 outbox: Notify::new(),
                 doubts: Notify::new(),
                 bulk: Notify::new(),
+                stuck: Notify::new(),
+                notices: Notify::new(),
                 watermark: Notify::new(),
                 armed: Notify::new(),
                 sleeping_for: AtomicI64::new(i64::MAX),
                 journal: watch::Sender::new(0),
             },
             sight: Sight::default(),
+            heard: Heard::default(),
             metrics,
             holds_versions: AtomicBool::new(false),
         }
@@ -195,6 +204,10 @@ impl Escrow {
         }
         for saved in changes.states.iter().filter(|saved| !saved.entries.is_empty()) {
             tracing::error!(saga = saved.saga, "the brake holds: too many orders turned back by timeout");
+        }
+        self.heard.committed(&self.catalog(), &changes.orders, committed.now);
+        if changes.orders.iter().any(|saved| saved.order.life.status == Status::Stuck) {
+            self.nudges.stuck.notify_one();
         }
         if !changes.outbox.is_empty() {
             self.nudges.outbox.notify_one();

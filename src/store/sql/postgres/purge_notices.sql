@@ -1,0 +1,2 @@
+-- Housekeeping: forgets what is old, some thousands at a time. By notices_settled.
+DELETE FROM notices WHERE ctid IN (SELECT ctid FROM notices WHERE state = 'settled' AND settled_at < $1 LIMIT $2)
