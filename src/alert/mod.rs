@@ -32,7 +32,7 @@ pub use alertmanager::RESOLVED_FOR;
 pub use call::Answer;
 pub use channel::{Alertmanager, Channel, Receiver};
 pub use render::Alert;
-pub use severity::{CAUSES, Severity, severity_of};
+pub use severity::{Severity, severity_of};
 pub use trial::Tried;
 
 use crate::saga::incident::{Incident, Notice, NoticeKind};

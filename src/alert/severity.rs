@@ -3,6 +3,9 @@
 //! Critical is what wakes a person: Escrow cannot do its work, money may be lost, or something was stopped and waits for a
 //! person. A warning can wait for the morning. What is on purpose is told, and no more.
 
+use crate::saga::incident::cause::Cause;
+use crate::saga::order::StuckReason;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -14,33 +17,31 @@ pub enum Severity {
 /// The words of `alerts.yaml`.
 pub const SEVERITIES: [&str; 3] = ["critical", "warning", "info"];
 
-/// Every cause, with how bad it is.
-pub const CAUSES: [(&str, Severity); 20] = [
-    ("blind", Severity::Critical),
-    ("unbound", Severity::Critical),
-    ("broker_away", Severity::Critical),
-    ("database_away", Severity::Critical),
-    ("held", Severity::Critical),
-    ("service_silent", Severity::Critical),
-    ("compensation_overdue", Severity::Critical),
-    ("compensation_unroutable", Severity::Critical),
-    ("compensation_refused", Severity::Critical),
-    ("compensation_failed", Severity::Critical),
-    ("step_stalled", Severity::Warning),
-    ("timed_out", Severity::Warning),
-    ("failed", Severity::Warning),
-    ("order_overdue", Severity::Warning),
-    ("template_failed", Severity::Warning),
-    ("unproven", Severity::Warning),
-    ("quarantine", Severity::Warning),
-    ("late_on_ended", Severity::Warning),
-    ("never_opened", Severity::Warning),
-    ("observe", Severity::Info),
-];
-
 /// How bad a cause is by itself; one that is not known may not be overlooked, and need not wake anybody.
 pub fn severity_of(cause: &str) -> Severity {
-    CAUSES.iter().find(|(name, _)| *name == cause).map_or(Severity::Warning, |(_, severity)| *severity)
+    Cause::from_word(cause).map_or(Severity::Warning, usual)
+}
+
+fn usual(cause: Cause) -> Severity {
+    match cause {
+        Cause::Unbound | Cause::BrokerAway | Cause::DatabaseAway | Cause::Blind | Cause::ServiceSilent => {
+            Severity::Critical
+        }
+        Cause::StepStalled | Cause::Quarantine | Cause::LateOnEnded | Cause::NeverOpened => Severity::Warning,
+        Cause::Stuck(reason) => match reason {
+            StuckReason::Held
+            | StuckReason::CompensationOverdue
+            | StuckReason::CompensationUnroutable
+            | StuckReason::CompensationRefused
+            | StuckReason::CompensationFailed => Severity::Critical,
+            StuckReason::TimedOut
+            | StuckReason::Failed
+            | StuckReason::OrderOverdue
+            | StuckReason::TemplateFailed
+            | StuckReason::Unproven => Severity::Warning,
+            StuckReason::Observe => Severity::Info,
+        },
+    }
 }
 
 impl Severity {
@@ -60,14 +61,6 @@ impl Severity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::saga::order::StuckReason;
-
-    #[test]
-    fn every_reason_to_be_stuck_is_a_cause() {
-        for reason in StuckReason::ALL {
-            assert!(CAUSES.iter().any(|(cause, _)| *cause == reason.word()), "{}", reason.word());
-        }
-    }
 
     #[test]
     fn what_escrow_cannot_mend_wakes_a_person() {

@@ -15,6 +15,7 @@ use crate::http::state::{
 use crate::saga::brake::Brake;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
+use crate::saga::incident::decide::Standing;
 use crate::saga::migration::{Migration, MigrationAnswer};
 use crate::saga::time::Moment;
 use crate::store::{Bulk, BulkAsk, Listed, OrderFilter, Page, StoreError};
@@ -148,6 +149,17 @@ impl Desk for RunningDesk {
     fn reset_brake(&self, saga: String, actor: String, reason: String) -> BoxFuture<'_, Result<Brake, StoreError>> {
         let store = Arc::clone(&self.escrow.store);
         let task = tokio::spawn(async move { store.reset_brake(saga, actor, reason).await });
+        Box::pin(async move { joined(task.await)? })
+    }
+
+    fn ack_incident(
+        &self,
+        id: String,
+        actor: String,
+        reason: String,
+    ) -> BoxFuture<'_, Result<Option<Standing>, StoreError>> {
+        let store = Arc::clone(&self.escrow.store);
+        let task = tokio::spawn(async move { store.ack_incident(id, actor, reason).await });
         Box::pin(async move { joined(task.await)? })
     }
 

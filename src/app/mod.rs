@@ -20,6 +20,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::alert::{self, Alerts};
 use crate::bus::http::{HttpDoor, HttpSource};
@@ -27,6 +28,8 @@ use crate::bus::{Sink, Source, Tap, http as http_bus, rabbitmq};
 use crate::config::{AlertsConfig, ServeConfig};
 use crate::http::state::ApiState;
 use crate::saga::catalog::Catalog;
+use crate::saga::incident::decide::Knobs;
+use crate::saga::incident::{Routes, Untold};
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
 use crate::worker::alerting;
@@ -36,6 +39,7 @@ use crate::worker::deadlines::Deadlines;
 use crate::worker::definitions::{self, Definitions};
 use crate::worker::doubts::Doubts;
 use crate::worker::gauges::Gauges;
+use crate::worker::incidents::{self, Incidents};
 use crate::worker::ingest::Ingest;
 use crate::worker::looks::{self, Looks};
 use crate::worker::relay::Relay;
@@ -75,7 +79,9 @@ pub struct Parts {
     pub listener: TcpListener,
     pub name: String,
     pub body_keep_bytes: usize,
-    /// Who is told of incidents; `None`: nobody.
+    /// Who is to be told of incidents.
+    pub routes: Arc<dyn Routes>,
+    /// The channels they are told over; `None`: what is to be told stays in the store.
     pub alerts: Option<Alerts>,
 }
 
@@ -86,6 +92,8 @@ pub struct Running {
     shutdown: CancellationToken,
     tasks: TaskTracker,
     bus: Option<Bus>,
+    /// Holds the lease of the incidents, if this process has it.
+    owner: Uuid,
 }
 
 /// Runs Escrow until SIGTERM or SIGINT.
@@ -108,8 +116,16 @@ pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
     };
     let listener =
         TcpListener::bind(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let parts =
-        Parts { store, catalog, bus, listener, name: settings.name, body_keep_bytes: settings.body_bytes_max, alerts };
+    let parts = Parts {
+        store,
+        catalog,
+        bus,
+        listener,
+        name: settings.name,
+        body_keep_bytes: settings.body_bytes_max,
+        routes: routes(alerts.as_ref()),
+        alerts,
+    };
     let running = start(parts).await?;
     tracing::info!(address = %running.address, "serving");
     wait_for_signal().await;
@@ -123,12 +139,19 @@ fn load_alerts(config: AlertsConfig) -> anyhow::Result<Option<Alerts>> {
     Ok(Some(Alerts::new(rules, config.name).context("no secure calls can be made from here")?))
 }
 
+fn routes(alerts: Option<&Alerts>) -> Arc<dyn Routes> {
+    match alerts {
+        Some(alerts) => Arc::clone(&alerts.rules) as Arc<dyn Routes>,
+        None => Arc::new(Untold),
+    }
+}
+
 /// Starts every loop and the API.
 ///
 /// # Errors
 /// The listener cannot be served or the calendar cannot start.
 pub async fn start(parts: Parts) -> anyhow::Result<Running> {
-    let Parts { store, catalog, bus, listener, name, body_keep_bytes, alerts } = parts;
+    let Parts { store, catalog, bus, listener, name, body_keep_bytes, routes, alerts } = parts;
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new());
     let escrow = Arc::new(Escrow::new(store, Arc::new(catalog), Arc::clone(&metrics)));
@@ -148,6 +171,16 @@ pub async fn start(parts: Parts) -> anyhow::Result<Running> {
     for worker in workers(&escrow, &watermarks, bus.as_ref()).into_iter().chain(telling) {
         tasks.spawn(drive(worker, shutdown.clone()));
     }
+    let owner = Uuid::new_v4();
+    let parts = incidents::Parts {
+        watermarks: Arc::clone(&watermarks),
+        tap: bus.as_ref().map(|bus| Arc::clone(&bus.tap)),
+        routes,
+        findings: Box::new(|_, _| None),
+        knobs: Knobs::default(),
+        owner,
+    };
+    tasks.spawn(drive(Box::new(Incidents::new(Arc::clone(&escrow), parts)), shutdown.clone()));
     let scheduler = housekeeping::start(Arc::clone(&escrow)).await?;
     let state = api_state(&escrow, &watermarks, bus.as_ref(), door, name, body_keep_bytes, &shutdown);
     let serving = shutdown.clone();
@@ -159,7 +192,7 @@ pub async fn start(parts: Parts) -> anyhow::Result<Running> {
         drop(scheduler);
     });
     tasks.close();
-    Ok(Running { escrow, address, shutdown, tasks, bus })
+    Ok(Running { escrow, address, shutdown, tasks, bus, owner })
 }
 
 impl Running {
@@ -171,6 +204,9 @@ impl Running {
             if let Some(bus) = &self.bus {
                 self.leave_word(bus.tap.as_ref()).await;
                 bus.tap.close().await;
+            }
+            if let Err(error) = incidents::let_go(&self.escrow, self.owner).await {
+                tracing::warn!(%error, "the lease of the incidents ends by itself");
             }
             self.escrow.store.close().await;
         };

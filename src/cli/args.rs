@@ -3,6 +3,7 @@
 mod act;
 mod alert;
 mod doctor;
+mod incident;
 mod migrate;
 mod peek;
 mod rabbit;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use self::act::ActArgs;
 pub use self::alert::{AlertArgs, AlertCommand};
 pub use self::doctor::DoctorArgs;
+pub use self::incident::{IncidentArgs, IncidentCommand};
 pub use self::migrate::MigrateOrders;
 pub use self::peek::PeekArgs;
 pub use self::rabbit::{BoundBy, PlanArgs, RabbitArgs, RabbitCommand, UnbindArgs};
@@ -384,20 +386,6 @@ pub enum SagaCommand {
         #[arg(long, requires = "reset")]
         reason: Option<String>,
     },
-}
-
-#[derive(Debug, Args)]
-pub struct IncidentArgs {
-    #[command(flatten)]
-    pub server: ServerArgs,
-    #[command(subcommand)]
-    pub command: IncidentCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum IncidentCommand {
-    /// List what holds up orders now
-    List(PageArgs),
 }
 
 #[derive(Debug, Args)]

@@ -17,11 +17,12 @@ use crate::faults::Step as _;
 use crate::saga::batch::{Loaded, NewDoubt};
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Plan, Work};
-use crate::saga::order::DoubtKind;
+use crate::saga::order::{DoubtKind, Status};
 use crate::store::{Committed, Store, StoreError};
 use crate::telemetry::Metrics;
 
 use super::alerting::Troubles;
+use super::incidents::heard::Heard;
 use super::sight::Sight;
 
 /// What the loops of one process share.
@@ -32,6 +33,7 @@ pub struct Escrow {
     pub sight: Sight,
     /// Channels that cannot be told of anything now.
     pub troubles: Troubles,
+    pub heard: Heard,
     pub metrics: Arc<Metrics>,
     /// New versions of a saga open no orders before the looks say that their bindings stand.
     holds_versions: AtomicBool,
@@ -47,6 +49,8 @@ pub struct Nudges {
     pub doubts: Notify,
     /// An action on many orders began.
     pub bulk: Notify,
+    /// An order is stuck.
+    pub stuck: Notify,
     /// There is something to tell people; each channel has a loop of its own, so all of them are to be notified.
     pub notices: Notify,
     /// A deadline was armed that is earlier than what the pulse sleeps for.
@@ -67,6 +71,7 @@ impl Escrow {
                 outbox: Notify::new(),
                 doubts: Notify::new(),
                 bulk: Notify::new(),
+                stuck: Notify::new(),
                 notices: Notify::new(),
                 watermark: Notify::new(),
                 armed: Notify::new(),
@@ -75,6 +80,7 @@ impl Escrow {
             },
             sight: Sight::default(),
             troubles: Troubles::default(),
+            heard: Heard::default(),
             metrics,
             holds_versions: AtomicBool::new(false),
         }
@@ -202,6 +208,10 @@ impl Escrow {
         }
         for saved in changes.states.iter().filter(|saved| !saved.entries.is_empty()) {
             tracing::error!(saga = saved.saga, "the brake holds: too many orders turned back by timeout");
+        }
+        self.heard.committed(&self.catalog(), &changes.orders, committed.now);
+        if changes.orders.iter().any(|saved| saved.order.life.status == Status::Stuck) {
+            self.nudges.stuck.notify_one();
         }
         if !changes.outbox.is_empty() {
             self.nudges.outbox.notify_one();

@@ -8,13 +8,15 @@ use escrow::saga::batch::{Loaded, Lookup, NewDoubt};
 use escrow::saga::brake::{Brake, SagaState};
 use escrow::saga::definition::Mode;
 use escrow::saga::incident::Incident;
+use escrow::saga::incident::decide::{Changes as IncidentChanges, Standing};
 use escrow::saga::journal::Broken;
 use escrow::saga::order::{Doubt, Order, OrderKey};
 use escrow::saga::time::{Moment, Span};
 use escrow::store::{
     Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Decide, DefinitionRow,
-    JournalFilter, JournalRow, Listed, NewDefinition, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query,
-    StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
+    IncidentFilter, JournalFilter, JournalRow, Listed, NewDefinition, OrderFilter, Page, QuarantineFilter,
+    QuarantineGrowth, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup,
+    Switch, SwitchTo, TapRow,
 };
 use escrow::store::{ClaimedNotice, NoticeRow, NoticeVerdict, Notices};
 use futures_util::future::BoxFuture;
@@ -196,6 +198,8 @@ impl Store for SimStore {
         settle_bulk(id: Uuid, place: u64, outcome: BulkOutcome, every: Span) -> ();
         stop_bulk(id: Uuid, actor: String, reason: String) -> Option<Bulk>;
         accepting(name: String, pause: Span) -> TapRow;
+        save_incidents(owner: Uuid, changes: IncidentChanges) -> bool;
+        ack_incident(id: String, actor: String, reason: String) -> Option<Standing>;
         lease(name: String, owner: Uuid, lease: Span) -> bool;
         purge(before: Moment) -> u64;
         refresh_stats(since: Moment) -> ();
@@ -247,6 +251,11 @@ impl Query for SimStore {
         count_orders(filter: OrderFilter) -> u64;
         count_by_status() -> Vec<StatusCount>;
         stuck_groups() -> Vec<StuckGroup>;
+        open_incidents() -> Vec<Standing>;
+        incidents(filter: IncidentFilter, page: Page) -> Listed<Standing>;
+        incident_episodes(id: String, limit: usize) -> Vec<Standing>;
+        last_episodes(ids: Vec<String>) -> BTreeMap<String, u64>;
+        quarantine_growth(since: Moment) -> Vec<QuarantineGrowth>;
         audit(key: OrderKey, after: u64, limit: usize) -> Vec<JournalRow>;
         journal(filter: JournalFilter, page: Page) -> Listed<JournalRow>;
         journal_since(after: i64, limit: usize) -> Vec<JournalRow>;

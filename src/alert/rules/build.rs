@@ -11,7 +11,8 @@ use lettre::message::Mailbox as Address;
 use super::{CauseRule, Environment, Route, Rules};
 use crate::alert::channel::{Alertmanager, Channel, Mailbox, Receiver, Tls};
 use crate::alert::secret::Secret;
-use crate::alert::severity::{CAUSES, Severity};
+use crate::alert::severity::Severity;
+use crate::saga::incident::cause::Cause;
 use crate::saga::parse::finding::Findings;
 use crate::saga::parse::hint;
 use crate::saga::parse::tree::Node;
@@ -232,8 +233,8 @@ impl Builder<'_, '_, '_> {
     }
 
     fn known_cause(&mut self, node: &Node) {
-        let known = || CAUSES.iter().map(|(cause, _)| *cause);
-        if let Some(name) = node.text().filter(|name| !known().any(|it| it == *name)) {
+        let known = || Cause::all().map(Cause::word);
+        if let Some(name) = node.text().filter(|name| Cause::from_word(name).is_none()) {
             let hint =
                 hint::did_you_mean(name, known()).unwrap_or_else(|| format!("there are {}", hint::any_of(known())));
             self.findings.error(node.mark, format!("there is no cause `{name}`"), hint);

@@ -8,4 +8,5 @@ mod alertmanager;
 mod channels;
 mod commands;
 mod crash;
+mod flood;
 mod stage;
