@@ -20,6 +20,16 @@ pub struct ServeConfig {
     pub body_bytes_max: usize,
     /// Where traces are sent, OTLP over HTTP; `None`: nowhere.
     pub otlp_endpoint: Option<String>,
+    pub alerts: AlertsConfig,
+}
+
+/// Where people are told of incidents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertsConfig {
+    /// `None`: `alerts.yaml` where the program runs, if there is one.
+    pub file: Option<PathBuf>,
+    /// The name of this Escrow, as alerts say it.
+    pub name: String,
 }
 
 /// `escrow demo`.

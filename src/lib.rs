@@ -10,8 +10,8 @@
 //!  journal ──▶ live stream, metrics, incidents
 //! ```
 //!
-//! In reading order: [`saga`] decides and knows no I/O; [`wire`] stands between bytes and events; [`store`] and [`bus`] are the
-//! two seams; [`worker`] holds the loops; [`http`] is how people ask. `app` alone names concrete stores and buses.
+//! In reading order: [`saga`] decides and knows no I/O; [`wire`] stands between bytes and events; [`store`], [`bus`] and [`alert`]
+//! are the seams; [`worker`] holds the loops; [`http`] is how people ask. `app` alone names concrete stores and buses.
 
 pub mod faults;
 
@@ -19,6 +19,7 @@ pub mod saga;
 
 pub mod wire;
 
+pub mod alert;
 pub mod bus;
 pub mod clock;
 pub mod store;

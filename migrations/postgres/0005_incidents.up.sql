@@ -24,12 +24,13 @@ CREATE TABLE incidents (
     told         bigint NOT NULL DEFAULT 0, -- notices of this episode so far, for each channel
     told_at      bigint,                    -- when the last of them was written
     told_count   bigint NOT NULL DEFAULT 0, -- the count it told
+    told_to      text NOT NULL DEFAULT '[]', -- ["channel", …]: those that got the trigger
     PRIMARY KEY (id, episode)
 );
 -- One open episode of a cause at a time.
 CREATE UNIQUE INDEX incidents_open ON incidents (id) WHERE status = 'open';
--- Lists, newest first; and what can be forgotten.
-CREATE INDEX incidents_opened ON incidents (opened_at, id);
+-- Lists by status, newest first; and what can be forgotten.
+CREATE INDEX incidents_status ON incidents (status, opened_at, id, episode);
 CREATE INDEX incidents_resolved ON incidents (resolved_at) WHERE resolved_at IS NOT NULL;
 
 -- What is to be told, as the outbox is what is to be published.
@@ -50,9 +51,9 @@ CREATE TABLE notices (
     created_at   bigint NOT NULL,
     settled_at   bigint
 );
--- What can be claimed, oldest first.
-CREATE INDEX notices_available ON notices (available_at) WHERE state = 'pending';
--- Whether something of the same channel and episode comes before.
+-- What of a channel can be claimed, oldest first: a channel that is dead holds up no other.
+CREATE INDEX notices_available ON notices (channel, available_at) WHERE state = 'pending';
+-- Whether something of the same channel and incident comes before.
 CREATE INDEX notices_turn ON notices (channel, incident, episode, number) WHERE state = 'pending';
 -- What was told of an incident.
 CREATE INDEX notices_incident ON notices (incident, episode, number);

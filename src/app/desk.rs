@@ -15,6 +15,7 @@ use crate::http::state::{
 use crate::saga::brake::Brake;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
+use crate::saga::incident::decide::Standing;
 use crate::saga::migration::{Migration, MigrationAnswer};
 use crate::saga::queue::QueueFinding;
 use crate::saga::time::Moment;
@@ -152,6 +153,17 @@ impl Desk for RunningDesk {
         Box::pin(async move { joined(task.await)? })
     }
 
+    fn ack_incident(
+        &self,
+        id: String,
+        actor: String,
+        reason: String,
+    ) -> BoxFuture<'_, Result<Option<Standing>, StoreError>> {
+        let store = Arc::clone(&self.escrow.store);
+        let task = tokio::spawn(async move { store.ack_incident(id, actor, reason).await });
+        Box::pin(async move { joined(task.await)? })
+    }
+
     fn submit(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Result<(), SubmitError>> {
         Box::pin(async move {
             self.door.submit(deliveries).await.map_err(|error| match error {
@@ -200,6 +212,7 @@ impl Desk for RunningDesk {
                 unbound.since.rfc3339()
             )
         }));
+        problems.extend(self.escrow.troubles.words());
         let bus = self.tap.as_ref().map(|tap| {
             let health = tap.health();
             let blocked = health.blocked.then(|| "the broker holds back what is published (an alarm)".to_owned());

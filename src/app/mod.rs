@@ -20,20 +20,26 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
+use crate::alert::{self, Alerts};
 use crate::bus::http::{HttpDoor, HttpSource};
 use crate::bus::{Sink, Source, Tap, http as http_bus, rabbitmq};
-use crate::config::ServeConfig;
+use crate::config::{AlertsConfig, ServeConfig};
 use crate::http::state::ApiState;
 use crate::saga::catalog::Catalog;
+use crate::saga::incident::decide::Knobs;
+use crate::saga::incident::{Routes, Untold};
 use crate::store::{self, Store};
 use crate::telemetry::{Metrics, Traces};
+use crate::worker::alerting;
 use crate::worker::bulk::Bulk;
 use crate::worker::commands::Commands;
 use crate::worker::deadlines::Deadlines;
 use crate::worker::definitions::{self, Definitions};
 use crate::worker::doubts::Doubts;
 use crate::worker::gauges::Gauges;
+use crate::worker::incidents::{self, Incidents};
 use crate::worker::ingest::Ingest;
 use crate::worker::looks::{self, Looks};
 use crate::worker::queues::Queues;
@@ -76,6 +82,10 @@ pub struct Parts {
     pub body_keep_bytes: usize,
     /// `None`: no traces.
     pub traces: Option<Traces>,
+    /// Who is to be told of incidents.
+    pub routes: Arc<dyn Routes>,
+    /// The channels they are told over; `None`: what is to be told stays in the store.
+    pub alerts: Option<Alerts>,
 }
 
 /// A running Escrow.
@@ -85,6 +95,8 @@ pub struct Running {
     shutdown: CancellationToken,
     tasks: TaskTracker,
     bus: Option<Bus>,
+    /// Holds the lease of the incidents, if this process has it.
+    owner: Uuid,
 }
 
 /// Runs Escrow until SIGTERM or SIGINT.
@@ -92,6 +104,7 @@ pub struct Running {
 /// # Errors
 /// It cannot start: the settings, the definitions or the database are not right.
 pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
+    let alerts = load_alerts(settings.alerts)?;
     let files = read_definitions(&settings.sagas)?;
     let sagas = definitions::parse_all(files)?;
     let store = store::connect(&settings.database_url).await.context("the database cannot be opened")?;
@@ -108,8 +121,17 @@ pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
         TcpListener::bind(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
     let endpoint = settings.otlp_endpoint.as_deref();
     let traces = endpoint.map(|endpoint| Traces::start(endpoint, &settings.name)).transpose()?;
-    let (name, body_keep_bytes) = (settings.name, settings.body_bytes_max);
-    let parts = Parts { store, catalog, bus, listener, name, body_keep_bytes, traces };
+    let parts = Parts {
+        store,
+        catalog,
+        bus,
+        listener,
+        name: settings.name,
+        body_keep_bytes: settings.body_bytes_max,
+        traces,
+        routes: routes(alerts.as_ref()),
+        alerts,
+    };
     let running = start(parts).await?;
     tracing::info!(address = %running.address, "serving");
     wait_for_signal().await;
@@ -118,12 +140,24 @@ pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn load_alerts(config: AlertsConfig) -> anyhow::Result<Option<Alerts>> {
+    let Some(rules) = alert::rules::file::load(config.file.as_deref())? else { return Ok(None) };
+    Ok(Some(Alerts::new(rules, config.name).context("no secure calls can be made from here")?))
+}
+
+fn routes(alerts: Option<&Alerts>) -> Arc<dyn Routes> {
+    match alerts {
+        Some(alerts) => Arc::clone(&alerts.rules) as Arc<dyn Routes>,
+        None => Arc::new(Untold),
+    }
+}
+
 /// Starts every loop and the API.
 ///
 /// # Errors
 /// The listener cannot be served or the calendar cannot start.
 pub async fn start(parts: Parts) -> anyhow::Result<Running> {
-    let Parts { store, catalog, bus, listener, name, body_keep_bytes, traces } = parts;
+    let Parts { store, catalog, bus, listener, name, body_keep_bytes, traces, routes, alerts } = parts;
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new());
     let escrow = Arc::new(Escrow::new(store, Arc::new(catalog), Arc::clone(&metrics)));
@@ -146,9 +180,20 @@ pub async fn start(parts: Parts) -> anyhow::Result<Running> {
     start_ingest(&escrow, &watermarks, bus.as_ref(), http_source, body_keep_bytes, &shutdown, &tasks);
     let commands = Commands::new(Arc::clone(&escrow), body_keep_bytes);
     tasks.spawn(drive(Box::new(Bulk::new(Arc::clone(&escrow), commands)), shutdown.clone()));
-    for worker in workers(&escrow, &watermarks, bus.as_ref()) {
+    let telling = alerts.iter().flat_map(|alerts| alerting::workers(&escrow, alerts));
+    for worker in workers(&escrow, &watermarks, bus.as_ref()).into_iter().chain(telling) {
         tasks.spawn(drive(worker, shutdown.clone()));
     }
+    let owner = Uuid::new_v4();
+    let parts = incidents::Parts {
+        watermarks: Arc::clone(&watermarks),
+        tap: bus.as_ref().map(|bus| Arc::clone(&bus.tap)),
+        routes,
+        findings: Box::new(|_, _| None),
+        knobs: Knobs::default(),
+        owner,
+    };
+    tasks.spawn(drive(Box::new(Incidents::new(Arc::clone(&escrow), parts)), shutdown.clone()));
     let scheduler = housekeeping::start(Arc::clone(&escrow)).await?;
     let state = api_state(&escrow, &watermarks, bus.as_ref(), door, name, body_keep_bytes, &shutdown);
     let serving = shutdown.clone();
@@ -160,7 +205,7 @@ pub async fn start(parts: Parts) -> anyhow::Result<Running> {
         drop(scheduler);
     });
     tasks.close();
-    Ok(Running { escrow, address, shutdown, tasks, bus })
+    Ok(Running { escrow, address, shutdown, tasks, bus, owner })
 }
 
 impl Running {
@@ -172,6 +217,9 @@ impl Running {
             if let Some(bus) = &self.bus {
                 self.leave_word(bus.tap.as_ref()).await;
                 bus.tap.close().await;
+            }
+            if let Err(error) = incidents::let_go(&self.escrow, self.owner).await {
+                tracing::warn!(%error, "the lease of the incidents ends by itself");
             }
             self.escrow.store.close().await;
             let escrow = Arc::clone(&self.escrow);

@@ -1,7 +1,9 @@
 //! What can be typed. Names and defaults are contract.
 
 mod act;
+mod alert;
 mod doctor;
+mod incident;
 mod looking;
 mod migrate;
 mod peek;
@@ -15,13 +17,15 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::act::ActArgs;
+pub use self::alert::{AlertArgs, AlertCommand};
 pub use self::doctor::DoctorArgs;
+pub use self::incident::{IncidentArgs, IncidentCommand};
 pub use self::looking::{PageArgs, StatusArgs, TopArgs, WatchArgs};
 pub use self::migrate::MigrateOrders;
 pub use self::peek::PeekArgs;
 pub use self::rabbit::{BoundBy, PlanArgs, RabbitArgs, RabbitCommand, UnbindArgs};
 use self::values::{address, attribute, bytes, duration, rate, tap_name};
-use crate::config::{DemoConfig, MigrateConfig, ServeConfig};
+use crate::config::{AlertsConfig, DemoConfig, MigrateConfig, ServeConfig};
 
 /// Follows every order of a choreography, fires its deadlines, and sees compensations through.
 #[derive(Debug, Parser)]
@@ -88,6 +92,8 @@ pub enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Check whom incidents are told to, or try it
+    Alert(AlertArgs),
     /// Show how Escrow is, on one screen
     Status(StatusArgs),
     /// Follow incidents, orders, and what is due on a live board; off a terminal, show it once
@@ -129,6 +135,9 @@ pub struct ServeArgs {
     /// Send traces to this OTLP/HTTP receiver, like http://127.0.0.1:4318
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
+    /// Whom to tell of incidents; left out: `alerts.yaml` in the working folder, if it is there
+    #[arg(long, env = "ESCROW_ALERTS")]
+    alerts: Option<PathBuf>,
 }
 
 impl ServeArgs {
@@ -138,6 +147,10 @@ impl ServeArgs {
             amqp_url: self.amqp_url.filter(|url| !url.is_empty()),
             sagas: self.sagas,
             listen: self.listen,
+            alerts: AlertsConfig {
+                file: self.alerts.filter(|file| !file.as_os_str().is_empty()),
+                name: self.name.clone(),
+            },
             name: self.name,
             body_bytes_max: self.max_body,
             otlp_endpoint: self.otlp_endpoint.filter(|url| !url.is_empty()),
@@ -392,20 +405,6 @@ pub enum SagaCommand {
         #[arg(long, requires = "reset")]
         reason: Option<String>,
     },
-}
-
-#[derive(Debug, Args)]
-pub struct IncidentArgs {
-    #[command(flatten)]
-    pub server: ServerArgs,
-    #[command(subcommand)]
-    pub command: IncidentCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum IncidentCommand {
-    /// List what holds up orders now
-    List(PageArgs),
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use crate::saga::parse::{Finding, Ink, Severity, check_together, parse};
 use crate::saga::schema::definition_schema;
 
 /// A finding in a spreadsheet.
-const FINDING: [&str; 7] = ["severity", "file", "line", "column", "text", "message", "hint"];
+pub const FINDING: [&str; 7] = ["severity", "file", "line", "column", "text", "message", "hint"];
 
 /// Validates files, each by itself and all together; 1 when any has an error.
 pub fn check(files: &[PathBuf], output: Output) -> Result<Said, Failure> {

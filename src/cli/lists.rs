@@ -46,6 +46,8 @@ const STEPS: [Column; 6] = [
 
 const INCIDENTS: Shape = Shape {
     columns: &[
+        ("ID", |row| at(row, "/id")),
+        ("STATUS", |row| at(row, "/status")),
         ("COUNT", |row| at(row, "/count")),
         ("SAGA", |row| at(row, "/saga")),
         ("STEP", |row| at(row, "/step")),
@@ -58,6 +60,13 @@ const INCIDENTS: Shape = Shape {
         "acked_by",
     ],
 };
+
+const EPISODES: [Column; 4] = [
+    ("EPISODE", |row| at(row, "/episode")),
+    ("FIRST", |row| when(row, "/first_at")),
+    ("OVER SINCE", |row| when(row, "/resolved_at")),
+    ("AT MOST", |row| at(row, "/peak")),
+];
 
 const QUARANTINE: Shape = Shape {
     columns: &[
@@ -174,11 +183,48 @@ fn show_saga(saga: &Value, output: Output) -> String {
 /// `escrow incident`
 pub async fn incident(client: &Client, command: IncidentCommand, output: Output) -> Result<Said, Failure> {
     match command {
-        IncidentCommand::List(page) => {
-            let list = Listing { parts: &["v1", "incidents"], query: &[], name: "incidents", shape: &INCIDENTS };
+        IncidentCommand::List { status, page } => {
+            let query: Vec<(&str, &str)> = status.iter().map(|status| ("status", status.as_str())).collect();
+            let list = Listing { parts: &["v1", "incidents"], query: &query, name: "incidents", shape: &INCIDENTS };
             list.show(client, &page, output).await
         }
+        IncidentCommand::Show { id } => {
+            let found = client.get(&["v1", "incidents", &id], &[]).await?;
+            Ok(output.one(&found, |it| show_incident(it, output)))
+        }
+        IncidentCommand::Ack { id, reason } => {
+            let parts = ["v1", "incidents", &id, "ack"];
+            let answer = client.ask(Method::POST, &parts, &json!({"reason": reason}), None).await?;
+            let said = |it: &Value| format!("incident {} is acknowledged by {}\n", at(it, "/id"), at(it, "/acked_by"));
+            Ok(output.one(&answer, said))
+        }
     }
+}
+
+fn show_incident(incident: &Value, output: Output) -> String {
+    let acked = match at(incident, "/acked_by") {
+        nobody if nobody.is_empty() => nobody,
+        who => format!("by {who}: {}", at(incident, "/acked_reason")),
+    };
+    let head = card(&[
+        ("incident", at(incident, "/id")),
+        ("cause", at(incident, "/cause")),
+        ("saga", at(incident, "/saga")),
+        ("step", at(incident, "/step")),
+        ("status", at(incident, "/status")),
+        ("why", at(incident, "/why")),
+        ("orders", format!("{} now, {} at most", at(incident, "/count"), at(incident, "/peak"))),
+        ("first", when(incident, "/first_at")),
+        ("last", when(incident, "/last_at")),
+        ("over since", when(incident, "/resolved_at")),
+        ("samples", at(incident, "/samples")),
+        ("explained by", at(incident, "/parent")),
+        ("explains", at(incident, "/children")),
+        ("acknowledged", acked),
+        ("told", at(incident, "/told_to")),
+    ]);
+    let earlier = incident["episodes"].as_array().map_or(&[][..], Vec::as_slice);
+    if earlier.is_empty() { head } else { format!("{head}\n{}", output.table(earlier, &EPISODES)) }
 }
 
 /// `escrow quarantine`

@@ -4,6 +4,7 @@
 //!   serve demo migrate ──▶ start (the program itself)
 //!   check schema try   ──▶ the pure core, no server
 //!   audit verify       ──▶ the database, no server
+//!   alert              ──▶ the channels themselves, no server
 //!   doctor             ──▶ the broker, the database, the files, and a running Escrow if one is named
 //!   rabbit             ──▶ the database, and the broker to unbind
 //!   peek               ──▶ the broker, once a running Escrow says that it watches the exchange
@@ -13,6 +14,7 @@
 //! Answers go to stdout, everything else to stderr. Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 not allowed,
 //! 6 unavailable.
 
+mod alert;
 mod args;
 mod audit;
 mod check;
@@ -129,6 +131,7 @@ async fn dispatch(command: Command, output: Output, program: &dyn Start) -> Resu
         Command::Saga(args) => lists::saga(&Client::new(args.server)?, args.command, output).await,
         Command::Incident(args) => lists::incident(&Client::new(args.server)?, args.command, output).await,
         Command::Quarantine(args) => lists::quarantine(&Client::new(args.server)?, args.command, output).await,
+        Command::Alert(args) => alert::run(args, output).await,
         Command::Status(args) => status::run(&Client::new(args.server)?, args.watch, output).await,
         Command::Top(args) => top::run(Client::new(args.server)?, args.every, output).await,
         Command::Completions { shell } => Ok(completions(shell)),

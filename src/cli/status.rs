@@ -50,7 +50,7 @@ pub fn screen(status: &Value, output: Output) -> String {
     text.push_str(&output.table(&rows("sagas"), &SAGAS));
     let incidents = rows("incidents");
     if incidents.is_empty() {
-        text.push_str("\nno order is stuck\n");
+        text.push_str("\nno incident is open\n");
     } else {
         text.push('\n');
         text.push_str(&output.table(&incidents, &INCIDENTS));

@@ -20,6 +20,7 @@ use crate::app::{self, Bus, Running};
 use crate::bus::Tap;
 use crate::bus::services::ServiceLink;
 use crate::config::DemoConfig;
+use crate::saga::incident::Untold;
 use crate::store::{self, Store};
 use crate::worker::definitions;
 
@@ -75,6 +76,8 @@ impl Stage {
             name: NAME.into(),
             body_keep_bytes: BODY_KEEP_BYTES,
             traces: None,
+            alerts: None,
+            routes: Arc::new(Untold),
         };
         let escrow = app::start(parts).await?;
         bound(store.as_ref(), bus.tap.as_ref()).await?;

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use super::problem::{Problem, unknown};
 use super::query::Params;
-use super::view::incident_id;
 use crate::saga::catalog::Catalog;
+use crate::saga::incident::About;
+use crate::saga::incident::cause::Cause;
 use crate::saga::order::{Status, StuckReason};
 use crate::store::OrderFilter;
 
@@ -92,29 +93,43 @@ fn attributes(params: &Params, catalog: &Catalog) -> Result<Vec<(String, String)
         .collect()
 }
 
-/// An incident's id is derived from saga, step and reason, so the few there can be are tried.
+/// An incident's id is derived from what it is about, so the few there can be are tried.
 fn narrow_to_incident(filter: &mut OrderFilter, catalog: &Catalog, id: &str) -> Result<(), Problem> {
-    for saga in catalog.newest_all() {
-        let steps = step_names(catalog, std::slice::from_ref(&saga.name));
-        for step in std::iter::once(None).chain(steps.into_iter().map(Some)) {
-            for reason in StuckReason::ALL {
-                if incident_id(&saga.name, step, reason) == id {
-                    let is_contradicted = (!filter.sagas.is_empty() && !filter.sagas.contains(&saga.name))
-                        || (!filter.reasons.is_empty() && !filter.reasons.contains(&reason))
-                        || (filter.stuck_step.is_some() && filter.stuck_step.as_deref() != step);
-                    if is_contradicted {
-                        return Err(Problem::parameter(
-                            "incident",
-                            "the incident is not of that saga, step and reason",
-                        ));
-                    }
-                    filter.sagas = vec![saga.name.clone()];
-                    filter.reasons = vec![reason];
-                    filter.stuck_step = step.map(str::to_owned);
-                    return Ok(());
-                }
+    let wrong = |why: &str| Problem::parameter("incident", why);
+    let Some((cause, saga, step)) = about(catalog, id) else {
+        return Err(wrong("there is no such incident"));
+    };
+    let contradicts = |given: &[String], own: &str| !given.is_empty() && !given.iter().any(|it| it == own);
+    match (cause, step) {
+        (Cause::Stuck(reason), step) => {
+            let other_reason = !filter.reasons.is_empty() && !filter.reasons.contains(&reason);
+            let other_step = filter.stuck_step.is_some() && filter.stuck_step != step;
+            if contradicts(&filter.sagas, &saga) || other_reason || other_step {
+                return Err(wrong("the incident is not of that saga, step and reason"));
             }
+            filter.reasons = vec![reason];
+            filter.stuck_step = step;
         }
+        (cause, Some(step)) if cause.waits_on_step() => {
+            if contradicts(&filter.sagas, &saga) || contradicts(&filter.waiting_on, &step) {
+                return Err(wrong("the incident is not of that saga and step"));
+            }
+            filter.waiting_on = vec![step];
+        }
+        (_, _) => return Err(wrong("the incident does not name its orders: it is not about single ones")),
     }
-    Err(Problem::parameter("incident", "there is no such incident"))
+    filter.sagas = vec![saga];
+    Ok(())
+}
+
+fn about(catalog: &Catalog, id: &str) -> Option<(Cause, String, Option<String>)> {
+    let sagas = catalog.newest_all().map(|saga| saga.name.as_str()).chain(std::iter::once(""));
+    sagas.into_iter().find_map(|saga| {
+        let names = [saga.to_owned()];
+        let steps = if saga.is_empty() { BTreeSet::new() } else { step_names(catalog, &names) };
+        std::iter::once(None).chain(steps.into_iter().map(Some)).find_map(|step| {
+            let cause = Cause::all().find(|cause| About::new(*cause, saga, step).id() == id)?;
+            Some((cause, saga.to_owned(), step.map(str::to_owned)))
+        })
+    })
 }

@@ -1,30 +1,31 @@
-//! Incidents: stuck orders gathered by their cause, so that a thousand orders stuck on one thing are one line.
+//! Incidents: one cause that holds up one or many orders is one line, with what to do about it.
 //!
-//! An incident is derived from the orders that are stuck now; its id is that of saga, step and reason, and stays the same.
-
-use std::collections::BTreeMap;
+//! They are rows, kept by the loop of the incidents; a person reads them here, and says that he knows.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::brakes::latched_at;
+use super::caller::{self, Caller};
 use super::problem::{Kind, Problem, ProblemBody, unknown};
-use super::query::Params;
-use super::state::{ApiState, Unbound};
+use super::query::{JsonBody, Params};
+use super::state::ApiState;
 use super::surroundings::as_of;
-use super::view::{self, incident_id};
-use crate::saga::catalog::Catalog;
-use crate::saga::order::StuckReason;
-use crate::saga::time::Moment;
-use crate::store::StuckGroup;
+use super::view;
+use crate::saga::incident::cause::Cause;
+use crate::saga::incident::decide::Standing;
+use crate::saga::incident::{About, IncidentStatus};
+use crate::store::IncidentFilter;
 
-/// Orders named as samples of an incident.
-const SAMPLES_MAX: usize = 10;
+/// Earlier episodes shown of one incident.
+const EPISODES_MAX: usize = 20;
 
-/// Incidents, the largest first.
+/// What `status` may say, the default first.
+const STATUSES: [&str; 3] = ["open", "resolved", "all"];
+
+/// Incidents, opened last first.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct IncidentList {
     pub incidents: Vec<IncidentView>,
@@ -35,176 +36,193 @@ pub struct IncidentList {
 /// One cause that holds up orders.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct IncidentView {
+    /// The same whenever it is about the same.
     pub id: String,
-    /// Why the orders are stuck; `unbound` when a person has taken the tap away.
+    /// Counts the times it opened, from 1.
+    pub episode: u64,
+    /// Why orders are stuck, by the word of the reason; or `unbound`, `broker_away`, `database_away`, `blind`, `service_silent`,
+    /// `step_stalled`, `quarantine`, `late_on_ended`, `never_opened`.
     pub cause: String,
     /// Empty where it is about all of them.
     pub saga: String,
     pub step: Option<String>,
-    /// `open`.
+    /// `open` or `resolved`.
     pub status: String,
     /// Orders it holds up now.
     pub count: u64,
-    /// Most orders it held up at once; null where that is not recorded.
-    pub peak: Option<u64>,
+    /// Most orders it held up at once.
+    pub peak: u64,
     pub first_at: String,
     pub last_at: String,
+    pub opened_at: String,
+    /// It is not seen any more since then, and resolved once that has lasted.
+    pub calm_since: Option<String>,
+    pub resolved_at: Option<String>,
     /// Up to ten of the orders.
     pub samples: Vec<String>,
     /// One sentence a person can act on.
     pub why: String,
-    /// The incident that explains this one.
+    /// The incident that explains this one, and is told of in its stead.
     pub parent: Option<String>,
+    /// The open incidents this one explains.
+    pub children: Vec<String>,
     pub acked_by: Option<String>,
+    pub acked_at: Option<String>,
+    pub acked_reason: Option<String>,
+    /// Notices of this episode so far, for each channel.
+    pub told: u64,
+    /// The channels that were told that it opened.
+    pub told_to: Vec<String>,
 }
 
-/// Lists what holds up orders now.
+/// One incident with what it was before.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct IncidentDetail {
+    #[serde(flatten)]
+    pub incident: IncidentView,
+    /// Its earlier episodes, newest first.
+    pub episodes: Vec<IncidentView>,
+}
+
+/// Says that a person knows of an incident.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AckRequest {
+    /// Kept with the incident.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Lists what holds up orders.
 #[utoipa::path(get, path = "/v1/incidents", tag = "incidents",
     params(
-        ("status" = Option<String>, Query, description = "`open`: incidents last as long as their orders are stuck"),
+        ("status" = Option<String>, Query, description = "`open` (when left out), `resolved` or `all`"),
+        ("saga" = Option<String>, Query, description = "Of one saga"),
+        ("cause" = Option<String>, Query, description = "Of one cause"),
         ("limit" = Option<u32>, Query, description = "Rows of a page: 1 to 500, 50 when left out"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
     responses(
-        (status = 200, description = "The incidents, the largest first", body = IncidentList),
+        (status = 200, description = "The incidents, opened last first", body = IncidentList),
         (status = 400, description = "A parameter is not right", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn list_incidents(State(state): State<ApiState>, uri: Uri) -> Result<Json<IncidentList>, Problem> {
-    let params = Params::read(&uri, &["status", "limit", "cursor"], None)?;
-    if let Some(status) = params.text("status")
-        && status != "open"
-    {
-        return Err(Problem::parameter("status", unknown("status of an incident", status, ["open"])));
-    }
-    let page = params.page()?;
+    let params = Params::read(&uri, &["status", "saga", "cause", "limit", "cursor"], None)?;
     let catalog = state.desk.catalog();
-    let states = state.query.saga_states().await?;
-    let latched =
-        catalog.newest_all().filter_map(|saga| Some((saga.name.clone(), latched_at(saga, &states)?))).collect();
-    let mut groups = gather_held(state.query.stuck_groups().await?, &latched);
-    groups.sort_by(|left, right| right.count.cmp(&left.count).then_with(|| key(left).cmp(&key(right))));
-    let unbound = state.desk.status().unbound.map(|unbound| unbound_view(&unbound));
-    let stuck = groups.iter().map(|group| incident_view(&catalog, group));
-    let mut incidents: Vec<IncidentView> = unbound.into_iter().chain(stuck).collect();
-    if let Some(cursor) = &page.cursor {
-        let place = incidents.iter().position(|it| it.id == *cursor).ok_or_else(|| {
-            Problem::new(
-                Kind::BadCursor,
-                "the cursor is not one this list gave, or its incident has ended; begin again",
-            )
-        })?;
-        incidents.drain(..=place);
+    let cause = params.text("cause");
+    if let Some(word) = cause.filter(|word| Cause::from_word(word).is_none()) {
+        return Err(Problem::parameter("cause", unknown("cause", word, Cause::all().map(Cause::word))));
     }
-    let is_more = incidents.len() > page.limit;
-    incidents.truncate(page.limit);
+    let filter =
+        IncidentFilter { status: status(&params)?, saga: params.saga(&catalog)?, cause: cause.map(str::to_owned) };
+    let listed = state.query.incidents(filter, params.page()?).await?;
+    let open = state.query.open_incidents().await?;
     Ok(Json(IncidentList {
-        next_cursor: incidents.last().filter(|_| is_more).map(|it| it.id.clone()),
-        incidents,
+        incidents: listed.items.iter().map(|it| incident_view(it, &open)).collect(),
+        next_cursor: listed.next_cursor,
         as_of: view::time(as_of(&state, &catalog)),
     }))
 }
 
-/// What the brake of a saga holds is one incident, whatever the steps; while it is latched there is one, even if nothing is held.
-fn gather_held(groups: Vec<StuckGroup>, latched: &BTreeMap<String, Moment>) -> Vec<StuckGroup> {
-    let (held, mut others): (Vec<_>, Vec<_>) = groups.into_iter().partition(|it| it.reason == StuckReason::Held);
-    let empty = |(saga, since): (&String, &Moment)| StuckGroup {
-        saga: saga.clone(),
-        step: None,
-        reason: StuckReason::Held,
-        count: 0,
-        first_at: *since,
-        last_at: *since,
-        samples: Vec::new(),
-    };
-    let mut by_saga: BTreeMap<String, StuckGroup> = latched.iter().map(|it| (it.0.clone(), empty(it))).collect();
-    for group in held {
-        let begin = StuckGroup { step: None, count: 0, samples: Vec::new(), ..group.clone() };
-        let one = by_saga.entry(group.saga.clone()).or_insert(begin);
-        one.count += group.count;
-        one.first_at = one.first_at.min(group.first_at);
-        one.last_at = one.last_at.max(group.last_at);
-        one.samples.extend(group.samples);
-        one.samples.truncate(SAMPLES_MAX);
+fn status(params: &Params) -> Result<Option<IncidentStatus>, Problem> {
+    match params.text("status").unwrap_or("open") {
+        "all" => Ok(None),
+        word => IncidentStatus::from_word(word)
+            .map(Some)
+            .ok_or_else(|| Problem::parameter("status", unknown("status of an incident", word, STATUSES))),
     }
-    others.extend(by_saga.into_values());
-    others
 }
 
-/// The tap is unbound: it stands above all others, and says something about every saga.
-fn unbound_view(unbound: &Unbound) -> IncidentView {
+/// Shows one incident: its last episode, and those before.
+#[utoipa::path(get, path = "/v1/incidents/{id}", tag = "incidents", params(("id" = String, Path)),
+    responses(
+        (status = 200, description = "The incident", body = IncidentDetail),
+        (status = 404, description = "No such incident", body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub async fn get_incident(
+    State(state): State<ApiState>,
+    uri: Uri,
+    Path(id): Path<String>,
+) -> Result<Json<IncidentDetail>, Problem> {
+    Params::read(&uri, &[], None)?;
+    if id.contains('\0') {
+        return Err(missing(&id));
+    }
+    let mut episodes = state.query.incident_episodes(id.clone(), EPISODES_MAX + 1).await?;
+    if episodes.is_empty() {
+        return Err(missing(&id));
+    }
+    let last = episodes.remove(0);
+    let open = state.query.open_incidents().await?;
+    let earlier = episodes.iter().map(|it| incident_view(it, &[])).collect();
+    Ok(Json(IncidentDetail { incident: incident_view(&last, &open), episodes: earlier }))
+}
+
+/// Says that a person knows: no more is told of this episode but its end.
+#[utoipa::path(post, path = "/v1/incidents/{id}/ack", tag = "incidents",
+    params(("id" = String, Path), ("X-Escrow-Actor" = Option<String>, Header, description = "Who knows")),
+    request_body = AckRequest,
+    responses(
+        (status = 200, description = "The incident now", body = IncidentView),
+        (status = 400, description = "No reason is given", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such incident", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "It is over", body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub async fn ack_incident(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonBody(request): JsonBody<AckRequest>,
+) -> Result<Json<IncidentView>, Problem> {
+    let reason = caller::reason(request.reason.as_deref())?;
+    if id.contains('\0') {
+        return Err(missing(&id));
+    }
+    let acked = state.desk.ack_incident(id.clone(), caller.actor, reason).await?.ok_or_else(|| missing(&id))?;
+    if acked.incident.status == IncidentStatus::Resolved {
+        let over = view::time(acked.incident.resolved_at).unwrap_or_default();
+        return Err(Problem::new(
+            Kind::Misfit,
+            format!("the incident is over since {over}: there is nothing to know of"),
+        ));
+    }
+    let open = state.query.open_incidents().await?;
+    Ok(Json(incident_view(&acked, &open)))
+}
+
+fn missing(id: &str) -> Problem {
+    Problem::not_found(format!("there is no incident `{id}`; `GET /v1/incidents?status=all` lists them"))
+}
+
+fn incident_view(standing: &Standing, open: &[Standing]) -> IncidentView {
+    let Standing { incident, told } = standing;
+    let About { cause, saga, step } = incident.about.clone();
+    let id = incident.about.id();
+    let is_open = incident.status == IncidentStatus::Open;
+    let children = open.iter().filter(|it| is_open && it.incident.parent.as_ref() == Some(&id));
+    let acked = incident.acked.as_ref();
     IncidentView {
-        id: "unbound".to_owned(),
-        cause: "unbound".to_owned(),
-        saga: String::new(),
-        step: None,
-        status: "open".to_owned(),
-        count: 0,
-        peak: None,
-        first_at: unbound.since.rfc3339(),
-        last_at: unbound.since.rfc3339(),
-        samples: Vec::new(),
-        why: format!(
-            "Escrow sees nothing of what the services publish: the tap is {}. `escrow rabbit bind` binds it again; what was \
-             published meanwhile is a gap, and the orders open in it are told about and not acted on",
-            unbound.why
-        ),
-        parent: None,
-        acked_by: None,
+        children: children.map(|it| it.incident.about.id()).collect(),
+        id,
+        episode: incident.episode,
+        cause,
+        saga,
+        step,
+        status: incident.status.word().to_owned(),
+        count: incident.count,
+        peak: incident.peak,
+        first_at: incident.first_at.rfc3339(),
+        last_at: incident.last_at.rfc3339(),
+        opened_at: incident.opened_at.rfc3339(),
+        calm_since: view::time(incident.calm_since),
+        resolved_at: view::time(incident.resolved_at),
+        samples: incident.samples.clone(),
+        why: incident.why.clone(),
+        parent: incident.parent.clone(),
+        acked_by: acked.map(|it| it.by.clone()),
+        acked_at: view::time(acked.map(|it| it.at)),
+        acked_reason: acked.map(|it| it.reason.clone()),
+        told: told.notices,
+        told_to: told.channels.clone(),
     }
-}
-
-fn key(group: &StuckGroup) -> (&str, Option<&str>, StuckReason) {
-    (&group.saga, group.step.as_deref(), group.reason)
-}
-
-fn incident_view(catalog: &Catalog, group: &StuckGroup) -> IncidentView {
-    IncidentView {
-        id: incident_id(&group.saga, group.step.as_deref(), group.reason),
-        cause: group.reason.word().to_owned(),
-        saga: group.saga.clone(),
-        step: group.step.clone(),
-        status: "open".to_owned(),
-        count: group.count,
-        peak: None,
-        first_at: group.first_at.rfc3339(),
-        last_at: group.last_at.rfc3339(),
-        samples: group.samples.clone(),
-        why: why(catalog, group),
-        parent: None,
-        acked_by: None,
-    }
-}
-
-/// One sentence: how many orders, what did not happen, since when.
-fn why(catalog: &Catalog, group: &StuckGroup) -> String {
-    let orders = if group.count == 1 { "1 order".to_owned() } else { format!("{} orders", group.count) };
-    let step = group.step.as_deref().map(|step| format!(" in step `{step}`")).unwrap_or_default();
-    let saga = catalog.newest(&group.saga);
-    let ix = group.step.as_deref().and_then(|step| saga?.step_ix(step));
-    let awaited = |undoing: bool| match (saga, ix) {
-        (Some(saga), Some(ix)) if undoing => saga.awaited_compensation(ix).join(" or "),
-        (Some(saga), Some(ix)) => saga.awaited(ix).join(" or "),
-        _ => "an event".to_owned(),
-    };
-    let what = match group.reason {
-        StuckReason::TimedOut => format!("{} did not come in time", awaited(false)),
-        StuckReason::Failed => "the step failed".to_owned(),
-        StuckReason::OrderOverdue => "the order did not end in time".to_owned(),
-        StuckReason::CompensationOverdue => format!("{} did not come in time", awaited(true)),
-        StuckReason::CompensationUnroutable => "no queue is bound to receive its compensation".to_owned(),
-        StuckReason::CompensationRefused => "the broker refused its compensation".to_owned(),
-        StuckReason::CompensationFailed => "its compensation was answered with a failure".to_owned(),
-        StuckReason::TemplateFailed => "an expression of the definition failed".to_owned(),
-        StuckReason::Held => "the brake holds the turning back".to_owned(),
-        StuckReason::Unproven => "something may have been missed, so nothing was done".to_owned(),
-        StuckReason::Observe => "the saga is in mode `observe`, so nothing was sent".to_owned(),
-    };
-    if group.reason == StuckReason::Held {
-        let since = group.first_at;
-        return format!(
-            "the brake of saga `{}` holds {orders}, since {since}: too many turned back by timeout; find the cause, reset it, and release or drop what is held",
-            group.saga
-        );
-    }
-    format!("{orders} of saga `{}` stuck{step} since {}: {what}", group.saga, group.first_at)
 }

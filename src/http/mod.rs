@@ -93,6 +93,8 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(migrate::migrate_orders))
         .routes(routes!(brakes::reset_saga_brake))
         .routes(routes!(incidents::list_incidents))
+        .routes(routes!(incidents::get_incident))
+        .routes(routes!(incidents::ack_incident))
         .routes(routes!(journal::list_journal))
         .routes(routes!(status::get_status))
         .routes(routes!(flow::get_flow))

@@ -21,6 +21,7 @@ use crate::bus::Delivery;
 use crate::saga::brake::Brake;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
+use crate::saga::incident::decide::Standing;
 pub use crate::saga::input::Ask;
 use crate::saga::migration::{Migration, MigrationAnswer};
 use crate::saga::queue::QueueFinding;
@@ -75,6 +76,14 @@ pub trait Desk: Send + Sync {
 
     /// Takes the brake of a saga off; gives it as it was.
     fn reset_brake(&self, saga: String, actor: String, reason: String) -> BoxFuture<'_, Result<Brake, StoreError>>;
+
+    /// A person knows of an incident; gives its last episode, whether that is open or not.
+    fn ack_incident(
+        &self,
+        id: String,
+        actor: String,
+        reason: String,
+    ) -> BoxFuture<'_, Result<Option<Standing>, StoreError>>;
 
     /// Takes events; resolves when their effect is committed, all together or not at all.
     fn submit(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Result<(), SubmitError>>;

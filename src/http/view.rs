@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 use super::facts::{Facts, Next, Wait};
 use super::why;
 use crate::saga::definition::StepIx;
+use crate::saga::incident::About;
+use crate::saga::incident::cause::Cause;
 use crate::saga::order::{Need, StepState, StuckReason, Unproven};
-use crate::saga::outgoing::derived_id;
 use crate::saga::queue::QueueFinding;
 use crate::saga::time::Moment;
 
@@ -253,7 +254,7 @@ fn next_view(facts: &Facts<'_>, next: Next) -> NextView {
 /// incident, whatever the step.
 pub fn incident_id(saga: &str, step: Option<&str>, reason: StuckReason) -> String {
     let step = step.filter(|_| reason != StuckReason::Held);
-    derived_id(&["incident", saga, step.unwrap_or(""), reason.word()]).to_string()
+    About::new(Cause::Stuck(reason), saga, step).id()
 }
 
 /// The word used everywhere.

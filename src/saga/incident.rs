@@ -10,6 +10,12 @@
 //!             trigger    update            resolve      one row each for every channel
 //! ```
 
+pub mod cause;
+pub mod decide;
+#[cfg(test)]
+mod tests;
+pub mod why;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -26,7 +32,7 @@ pub struct Incident {
     /// Counts the times it opened, from 1.
     pub episode: u64,
     pub status: IncidentStatus,
-    /// Orders it holds up now, or held up when it was resolved; 0 for a cause that is not about orders.
+    /// Orders it holds up now; 0 while it is calm, and for a cause that is not about orders.
     pub count: u64,
     /// Most orders it held up at once.
     pub peak: u64,
@@ -34,6 +40,7 @@ pub struct Incident {
     pub first_at: Moment,
     pub last_at: Moment,
     pub opened_at: Moment,
+    /// When it was over: the beginning of the calm by which that was certain.
     pub resolved_at: Option<Moment>,
     /// Not seen since; it is resolved once that has lasted long enough.
     pub calm_since: Option<Moment>,
@@ -49,7 +56,7 @@ pub struct Incident {
 /// What an incident is about; its identity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct About {
-    /// A word of a fixed list.
+    /// A word of a fixed list: [`cause::Cause`].
     pub cause: String,
     /// Empty where it is about all of them.
     pub saga: String,
@@ -102,7 +109,22 @@ pub trait Routes: Send + Sync {
     fn channels(&self, incident: &Incident) -> Vec<String>;
 }
 
+/// Nobody is told: no alerts are configured.
+#[derive(Debug)]
+pub struct Untold;
+
+impl Routes for Untold {
+    fn channels(&self, _incident: &Incident) -> Vec<String> {
+        Vec::new()
+    }
+}
+
 impl About {
+    /// What an incident of this cause is about; `saga` is empty for all of them.
+    pub fn new(cause: cause::Cause, saga: &str, step: Option<&str>) -> Self {
+        Self { cause: cause.word().to_owned(), saga: saga.to_owned(), step: step.map(str::to_owned) }
+    }
+
     /// The id, always the same.
     pub fn id(&self) -> String {
         derived_id(&["incident", &self.saga, self.step.as_deref().unwrap_or(""), &self.cause]).to_string()
@@ -118,6 +140,11 @@ impl Notice {
 }
 
 impl NoticeKind {
+    /// The kind called `word`.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Trigger, Self::Update, Self::Resolve].into_iter().find(|kind| kind.word() == word)
+    }
+
     /// The word the database and receivers see.
     pub fn word(self) -> &'static str {
         match self {
@@ -129,6 +156,14 @@ impl NoticeKind {
 }
 
 impl IncidentStatus {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Open, Self::Resolved];
+
+    /// The status called `word`.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.word() == word)
+    }
+
     /// The word the API and the database use.
     pub fn word(self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::saga::incident::IncidentStatus;
 use crate::saga::journal::Kind;
 use crate::saga::order::{OrderKey, Status, StuckReason};
 use crate::saga::time::{Moment, Span};
@@ -111,6 +112,25 @@ pub struct StuckGroup {
     pub first_at: Moment,
     pub last_at: Moment,
     pub samples: Vec<String>,
+}
+
+/// Which incidents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IncidentFilter {
+    /// `None`: whatever their status.
+    pub status: Option<IncidentStatus>,
+    pub saga: Option<String>,
+    pub cause: Option<String>,
+}
+
+/// What came into quarantine lately and is still there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineGrowth {
+    /// Empty where the messages are of no saga.
+    pub saga: String,
+    pub messages: u64,
+    pub first_at: Moment,
+    pub last_at: Moment,
 }
 
 /// How long a step usually takes (only steps applied live count), and how it ends.

@@ -41,6 +41,9 @@ pub async fn purge_some(session: &mut dyn Session, before: Moment) -> Result<u64
         sql!("purge_answers"),
         sql!("purge_bulk_orders"),
         sql!("purge_bulk"),
+        sql!("purge_notices"),
+        sql!("purge_untold"),
+        sql!("purge_incidents"),
     ] {
         gone += session.execute(statement, vec![Bind::Int(before.0), Bind::Int(PURGED_AT_ONCE)]).await?;
     }

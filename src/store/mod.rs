@@ -21,8 +21,10 @@ mod coverage;
 mod cursor;
 mod examine;
 mod housekeeping;
+mod incidents;
 mod load;
 mod migrations;
+mod notices;
 mod orders;
 mod outbox;
 pub mod postgres;
@@ -47,17 +49,20 @@ pub use crate::saga::batch::StoredPayload;
 use crate::saga::batch::{Changes, Loaded, Lookup};
 use crate::saga::brake::{Brake, SagaState};
 use crate::saga::definition::Mode;
+use crate::saga::incident::decide::{Changes as IncidentChanges, Standing};
 use crate::saga::journal::Broken;
 use crate::saga::order::{Doubt, Order, OrderKey};
 use crate::saga::outgoing::Outgoing;
 use crate::saga::time::{Moment, Span};
 
 pub use answers::{
-    Backlog, Connections, JournalFilter, JournalRow, Listed, OpenCounts, OrderFilter, Page, QuarantineFilter,
-    QuarantineRow, StatusCount, StepStats, StuckGroup, WaitingCount,
+    Backlog, Connections, IncidentFilter, JournalFilter, JournalRow, Listed, OpenCounts, OrderFilter, Page,
+    QuarantineFilter, QuarantineGrowth, QuarantineRow, StatusCount, StepStats, StuckGroup, WaitingCount,
 };
 pub use bulk::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, BulkTask, BulkTurn, ORDERS_MAX as BULK_ORDERS_MAX};
 pub use examine::{Examined, Stored, examine};
+pub use incidents::LEASE as INCIDENTS_LEASE;
+pub use notices::{ClaimedNotice, NoticeRow, NoticeVerdict, Notices};
 pub use run::SqlStore;
 
 /// Migrates the database at `url` and opens it: `postgres://…`, `sqlite://escrow.db`, or `sqlite::memory:`.
@@ -130,7 +135,7 @@ pub struct Committed {
 }
 
 /// What the loops need. Every method is one use case, and one transaction where it writes.
-pub trait Store: Query {
+pub trait Store: Query + Notices {
     /// Runs `decide` over what `lookup` names and saves what it returns.
     ///
     /// After `Ok`, all changes are durable together. After `Err`, either nothing is, or (a lost answer to a commit) all are.
@@ -214,7 +219,20 @@ pub trait Store: Query {
     /// Stops an action if it is running, and gives it as it is then.
     fn stop_bulk(&self, id: Uuid, actor: String, reason: String) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>>;
 
-    /// Forgets outbox rows settled, doubts resolved, bulk actions ended, and idempotency keys made before `before`, and watermarks that have not moved
+    /// Saves what was decided about incidents, with what is to be told of it. `false`: `owner` does not hold the lease
+    /// [`INCIDENTS_LEASE`], and nothing was saved.
+    fn save_incidents(&self, owner: Uuid, changes: IncidentChanges) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// A person knows of an incident that is open. Kept with actor and reason on its row, where the last word counts. Gives its
+    /// last episode, whether that is open or not.
+    fn ack_incident(
+        &self,
+        id: String,
+        actor: String,
+        reason: String,
+    ) -> BoxFuture<'_, Result<Option<Standing>, StoreError>>;
+
+    /// Forgets outbox rows and notices settled, incidents and doubts resolved, bulk actions ended, and idempotency keys made before `before`, and watermarks that have not moved
     /// for three months more. Returns how many rows went.
     fn purge(&self, before: Moment) -> BoxFuture<'_, Result<u64, StoreError>>;
 
@@ -257,6 +275,21 @@ pub trait Query: Send + Sync {
 
     /// The stuck orders grouped by saga, step and reason, with the first and last moment and up to ten samples each.
     fn stuck_groups(&self) -> BoxFuture<'_, Result<Vec<StuckGroup>, StoreError>>;
+
+    /// All incidents that are open, oldest first.
+    fn open_incidents(&self) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>>;
+
+    /// Incidents by filter, opened last first.
+    fn incidents(&self, filter: IncidentFilter, page: Page) -> BoxFuture<'_, Result<Listed<Standing>, StoreError>>;
+
+    /// The episodes of one incident, newest first, at most `limit`.
+    fn incident_episodes(&self, id: String, limit: usize) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>>;
+
+    /// The number of the last episode of each of these incidents that had one.
+    fn last_episodes(&self, ids: Vec<String>) -> BoxFuture<'_, Result<BTreeMap<String, u64>, StoreError>>;
+
+    /// By saga, what came into quarantine since then and is still there.
+    fn quarantine_growth(&self, since: Moment) -> BoxFuture<'_, Result<Vec<QuarantineGrowth>, StoreError>>;
 
     /// Entries of one order after a sequence, oldest first.
     fn audit(&self, key: OrderKey, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<JournalRow>, StoreError>>;

@@ -11,9 +11,12 @@ use super::run::SqlStore;
 use super::saga_states::{Change, What};
 use super::session::Access;
 use super::{
-    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Connections, Decide, DefinitionRow, EventMet, JournalFilter, JournalRow, Listed, NewDefinition, OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
+    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Connections, Decide,
+    DefinitionRow, EventMet, IncidentChanges, IncidentFilter, JournalFilter, JournalRow, Listed, NewDefinition,
+    OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineGrowth, QuarantineRow, Query, Standing, StatusCount,
+    StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
-use super::{apply, bulk, coverage, housekeeping, orders, outbox, quarantine, saga_states, save, trail};
+use super::{apply, bulk, coverage, housekeeping, incidents, orders, outbox, quarantine, saga_states, save, trail};
 use crate::saga::batch::{Lookup, NewDoubt};
 use crate::saga::brake::{Brake, SagaState};
 use crate::saga::definition::Mode;
@@ -117,6 +120,14 @@ impl Store for SqlStore {
         self.run(Access::Write, (id, actor, reason), |session, it| Box::pin(bulk::stop_and_find(session, it)))
     }
 
+    fn save_incidents(&self, owner: Uuid, changes: IncidentChanges) -> Answer<'_, bool> {
+        self.run(Access::Write, (owner, changes), |session, it| Box::pin(incidents::save(session, it)))
+    }
+
+    fn ack_incident(&self, id: String, actor: String, reason: String) -> Answer<'_, Option<Standing>> {
+        self.run(Access::Write, (id, actor, reason), |session, it| Box::pin(incidents::ack(session, it)))
+    }
+
     fn purge(&self, before: Moment) -> Answer<'_, u64> {
         Box::pin(async move {
             let mut gone = 0;
@@ -176,6 +187,26 @@ impl Query for SqlStore {
 
     fn stuck_groups(&self) -> Answer<'_, Vec<StuckGroup>> {
         self.run(Access::Read, (), |session, ()| Box::pin(orders::stuck_groups(session)))
+    }
+
+    fn open_incidents(&self) -> Answer<'_, Vec<Standing>> {
+        self.run(Access::Read, (), |session, ()| Box::pin(incidents::open(session)))
+    }
+
+    fn incidents(&self, filter: IncidentFilter, page: Page) -> Answer<'_, Listed<Standing>> {
+        self.run(Access::Read, (filter, page), |session, it| Box::pin(incidents::list(session, it)))
+    }
+
+    fn incident_episodes(&self, id: String, limit: usize) -> Answer<'_, Vec<Standing>> {
+        self.run(Access::Read, (id, limit), |session, it| Box::pin(incidents::episodes(session, it)))
+    }
+
+    fn last_episodes(&self, ids: Vec<String>) -> Answer<'_, BTreeMap<String, u64>> {
+        self.run(Access::Read, ids, |session, ids| Box::pin(incidents::last_episodes(session, ids)))
+    }
+
+    fn quarantine_growth(&self, since: Moment) -> Answer<'_, Vec<QuarantineGrowth>> {
+        self.run(Access::Read, since, |session, since| Box::pin(incidents::quarantine_growth(session, *since)))
     }
 
     fn audit(&self, key: OrderKey, after: u64, limit: usize) -> Answer<'_, Vec<JournalRow>> {

@@ -19,11 +19,13 @@ use crate::saga::batch::{Loaded, NewDoubt, SavedOrder};
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Plan, Work};
 use crate::saga::journal::LifeChange;
-use crate::saga::order::DoubtKind;
+use crate::saga::order::{DoubtKind, Status};
 use crate::store::{Committed, Store, StoreError};
 use crate::telemetry::traces::Ended;
 use crate::telemetry::{ClassLabel, Metrics, ResultLabel, Traces};
 
+use super::alerting::Troubles;
+use super::incidents::heard::Heard;
 use super::queues::Findings;
 use super::sight::Sight;
 
@@ -35,6 +37,9 @@ pub struct Escrow {
     pub sight: Sight,
     /// What was found in the queues of services that somebody waits for.
     pub queues: Findings,
+    /// Channels that cannot be told of anything now.
+    pub troubles: Troubles,
+    pub heard: Heard,
     pub metrics: Arc<Metrics>,
     /// Where traces go, if they are wanted; set before the loops begin.
     pub traces: OnceLock<Traces>,
@@ -52,6 +57,10 @@ pub struct Nudges {
     pub doubts: Notify,
     /// An action on many orders began.
     pub bulk: Notify,
+    /// An order is stuck.
+    pub stuck: Notify,
+    /// There is something to tell people; each channel has a loop of its own, so all of them are to be notified.
+    pub notices: Notify,
     /// A deadline was armed that is earlier than what the pulse sleeps for.
     pub armed: Notify,
     /// The moment the pulse sleeps for, in microseconds.
@@ -70,6 +79,8 @@ impl Escrow {
                 outbox: Notify::new(),
                 doubts: Notify::new(),
                 bulk: Notify::new(),
+                stuck: Notify::new(),
+                notices: Notify::new(),
                 watermark: Notify::new(),
                 armed: Notify::new(),
                 sleeping_for: AtomicI64::new(i64::MAX),
@@ -77,6 +88,8 @@ impl Escrow {
             },
             sight: Sight::default(),
             queues: Findings::default(),
+            troubles: Troubles::default(),
+            heard: Heard::default(),
             metrics,
             traces: OnceLock::new(),
             holds_versions: AtomicBool::new(false),
@@ -221,6 +234,10 @@ impl Escrow {
         }
         for saved in changes.states.iter().filter(|saved| !saved.entries.is_empty()) {
             tracing::error!(saga = saved.saga, "the brake holds: too many orders turned back by timeout");
+        }
+        self.heard.committed(&self.catalog(), &changes.orders, committed.now);
+        if changes.orders.iter().any(|saved| saved.order.life.status == Status::Stuck) {
+            self.nudges.stuck.notify_one();
         }
         if !changes.outbox.is_empty() {
             self.nudges.outbox.notify_one();

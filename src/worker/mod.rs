@@ -4,13 +4,15 @@
 //!   ingest      Source ─▶ read ─▶ commit ─▶ ack          pulse      canaries when a deadline comes due, else every 5 s
 //!   deadlines   what the watermark has passed ─▶ commit  looks      bind watched exchanges, every 2 s
 //!   relay       outbox ─▶ publish ─▶ word ─▶ commit      doubts     what was held back, when a doubt goes
-//!   bulk        actions on many orders, at a rate          housekeeping  by the calendar
+//!   bulk        actions on many orders, at a rate          incidents  what holds orders up, and what is told of it
+//!   alerting    notices ─▶ channel ─▶ settled              housekeeping  by the calendar
 //!   queues      passive looks at queues that somebody waits for
 //! ```
 //!
 //! A loop that fails logs it once, waits, and runs again: the next run is the retry. Loops take no input but what the store
 //! holds, so any of them may run in every replica, and losing a nudge costs latency only.
 
+pub mod alerting;
 pub mod applying;
 pub mod bulk;
 pub mod commands;
@@ -20,6 +22,7 @@ pub mod doubts;
 pub mod escrow;
 pub mod gauges;
 pub mod housekeeping;
+pub mod incidents;
 pub mod ingest;
 mod letting_go;
 pub mod looks;

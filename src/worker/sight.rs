@@ -144,6 +144,16 @@ impl Sight {
         self.with(|inner| inner.readings.get(exchange).is_some_and(too_much))
     }
 
+    /// The exchanges that cannot be seen or read, each with the reason.
+    pub fn troubled(&self) -> BTreeMap<String, String> {
+        self.with(|inner| {
+            let unreadable = inner.readings.iter().filter(|(_, window)| too_much(window));
+            let unreadable = unreadable
+                .map(|(exchange, _)| (exchange.clone(), "too many of its messages cannot be read".to_owned()));
+            unreadable.chain(inner.problems.clone()).collect()
+        })
+    }
+
     /// A look at an exchange was refused (`Some`) or went well.
     pub fn looked(&self, exchange: &str, problem: Option<String>) {
         self.with(|inner| match problem {

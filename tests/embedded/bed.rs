@@ -1,13 +1,14 @@
 //! One database, one bus, and the Escrows on them.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use escrow::app::{self, Bus, Parts, Running};
 use escrow::bus::memory::{Kind, MemoryBus, Subscription};
 use escrow::bus::{Envelope, Sink, Tap};
 use escrow::clock::Manual;
+use escrow::saga::incident::{Incident, Routes};
 use escrow::saga::input::{Action, Ask};
 use escrow::saga::order::{Order, OrderKey, StuckReason};
 use escrow::saga::time::{Moment, Span};
@@ -44,6 +45,15 @@ steps:
       publish: { event: Refund, exchange: shop, routing_key: "", body: { type: Refund, order: "{{ order_id }}" } }
 "#;
 
+/// Tells everything to these channels.
+struct To(Vec<String>);
+
+impl Routes for To {
+    fn channels(&self, _incident: &Incident) -> Vec<String> {
+        self.0.clone()
+    }
+}
+
 pub struct Bed {
     pub bus: MemoryBus,
     pub clock: Arc<Manual>,
@@ -52,6 +62,8 @@ pub struct Bed {
     pub truth: Arc<dyn Store>,
     pub faults: Arc<Faults>,
     pub url: String,
+    /// Who is told of incidents, by Escrows started from now on.
+    pub channels: Mutex<Vec<String>>,
     _folder: tempfile::TempDir,
 }
 
@@ -68,7 +80,8 @@ impl Bed {
         for exchange in exchanges {
             bus.declare_exchange(exchange, Kind::Fanout);
         }
-        Self { bus, clock, store, truth, faults, url, _folder: folder }
+        let channels = Mutex::default();
+        Self { bus, clock, store, truth, faults, url, channels, _folder: folder }
     }
 
     /// Stores a definition as a file would be.
@@ -109,7 +122,10 @@ impl Bed {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let store = Arc::clone(&self.store);
-        let parts = Parts { store, catalog, bus, listener, name: "test".to_owned(), body_keep_bytes: 1 << 20, traces };
+        let routes = Arc::new(To(self.channels.lock().unwrap().clone()));
+        let name = "test".to_owned();
+        let parts =
+            Parts { store, catalog, bus, listener, name, body_keep_bytes: 1 << 20, traces, routes, alerts: None };
         app::start(parts).await.unwrap()
     }
 

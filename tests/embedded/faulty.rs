@@ -7,12 +7,18 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use escrow::saga::batch::{Lookup, NewDoubt};
 use escrow::saga::brake::{Brake, SagaState};
 use escrow::saga::definition::Mode;
+use escrow::saga::incident::Incident;
+use escrow::saga::incident::decide::{Changes as IncidentChanges, Standing};
 use escrow::saga::journal::Broken;
 use escrow::saga::order::{Doubt, Order, OrderKey};
 use escrow::saga::time::{Moment, Span};
 use escrow::store::{
-    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Connections, Decide, DefinitionRow, EventMet, JournalFilter, JournalRow, Listed, NewDefinition, OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
+    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Connections, Decide,
+    DefinitionRow, EventMet, IncidentFilter, JournalFilter, JournalRow, Listed, NewDefinition, OpenCounts, OrderFilter,
+    Page, QuarantineFilter, QuarantineGrowth, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError,
+    StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
+use escrow::store::{ClaimedNotice, NoticeRow, NoticeVerdict, Notices};
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
@@ -107,6 +113,8 @@ impl Store for Faulty {
         set_switch(to: SwitchTo) -> ();
         accepting(name: String, pause: Span) -> TapRow;
         record_doubts(doubts: Vec<NewDoubt>) -> ();
+        save_incidents(owner: Uuid, changes: IncidentChanges) -> bool;
+        ack_incident(id: String, actor: String, reason: String) -> Option<Standing>;
         lease(name: String, owner: Uuid, lease: Span) -> bool;
         begin_bulk(id: Uuid, ask: BulkAsk) -> Option<Bulk>;
         claim_bulk(owner: Uuid, lease: Span) -> BulkTurn;
@@ -114,6 +122,16 @@ impl Store for Faulty {
         stop_bulk(id: Uuid, actor: String, reason: String) -> Option<Bulk>;
         purge(before: Moment) -> u64;
         refresh_stats(since: Moment) -> ();
+    }
+}
+
+impl Notices for Faulty {
+    guarded! {
+        claim_notice(channel: String, owner: Uuid, lease: Span) -> Option<ClaimedNotice>;
+        settle_notice(key: Uuid, verdict: NoticeVerdict) -> ();
+        release_notice(key: Uuid, owner: Uuid, after: Span) -> ();
+        standing_notices(channel: String, resolved_for: Span) -> Vec<Incident>;
+        incident_notices(id: String, episode: u64) -> Vec<NoticeRow>;
     }
 }
 
@@ -127,6 +145,11 @@ impl Query for Faulty {
         count_by_status() -> Vec<StatusCount>;
         count_open() -> OpenCounts;
         stuck_groups() -> Vec<StuckGroup>;
+        open_incidents() -> Vec<Standing>;
+        incidents(filter: IncidentFilter, page: Page) -> Listed<Standing>;
+        incident_episodes(id: String, limit: usize) -> Vec<Standing>;
+        last_episodes(ids: Vec<String>) -> BTreeMap<String, u64>;
+        quarantine_growth(since: Moment) -> Vec<QuarantineGrowth>;
         audit(key: OrderKey, after: u64, limit: usize) -> Vec<JournalRow>;
         journal(filter: JournalFilter, page: Page) -> Listed<JournalRow>;
         journal_since(after: i64, limit: usize) -> Vec<JournalRow>;

@@ -9,7 +9,7 @@
 //! Orders come and go meanwhile. Each start is the recovery from the death before it, in the middle of which the next one comes.
 //! A step that is not reached fails the test.
 
-mod points;
+pub mod points;
 mod scenario;
 mod stage;
 mod verdict;

@@ -6,6 +6,7 @@
 mod support;
 
 mod adoption;
+mod alerting;
 mod bad_input;
 mod brake;
 mod bus_contract;

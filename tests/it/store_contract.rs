@@ -11,6 +11,7 @@ mod housekeeping;
 mod indexes;
 mod journal;
 mod lists;
+mod notices;
 mod outbox;
 mod quarantine;
 
@@ -125,6 +126,13 @@ contract! {
         keys_are_walked_in_order
         stuck_orders_are_grouped
         a_wrong_cursor_is_told_apart;
+    notices:
+        notices_of_one_incident_leave_one_after_the_other
+        channels_know_nothing_of_each_other
+        a_notice_is_settled_once_and_says_how
+        what_a_channel_knows_to_last_is_told_again
+        what_still_lasts_is_not_forgotten
+        claiming_reads_no_more_than_its_channel;
     outbox:
         rows_of_one_order_leave_one_after_the_other
         a_lease_that_runs_out_is_free_again

@@ -7,12 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use escrow::saga::batch::{Loaded, Lookup, NewDoubt};
 use escrow::saga::brake::{Brake, SagaState};
 use escrow::saga::definition::Mode;
+use escrow::saga::incident::Incident;
+use escrow::saga::incident::decide::{Changes as IncidentChanges, Standing};
 use escrow::saga::journal::Broken;
 use escrow::saga::order::{Doubt, Order, OrderKey};
 use escrow::saga::time::{Moment, Span};
 use escrow::store::{
-    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Connections, Decide, DefinitionRow, EventMet, JournalFilter, JournalRow, Listed, NewDefinition, OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
+    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Connections, Decide,
+    DefinitionRow, EventMet, IncidentFilter, JournalFilter, JournalRow, Listed, NewDefinition, OpenCounts, OrderFilter,
+    Page, QuarantineFilter, QuarantineGrowth, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError,
+    StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
+use escrow::store::{ClaimedNotice, NoticeRow, NoticeVerdict, Notices};
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
@@ -195,6 +201,8 @@ impl Store for SimStore {
         settle_bulk(id: Uuid, place: u64, outcome: BulkOutcome, every: Span) -> ();
         stop_bulk(id: Uuid, actor: String, reason: String) -> Option<Bulk>;
         accepting(name: String, pause: Span) -> TapRow;
+        save_incidents(owner: Uuid, changes: IncidentChanges) -> bool;
+        ack_incident(id: String, actor: String, reason: String) -> Option<Standing>;
         lease(name: String, owner: Uuid, lease: Span) -> bool;
         purge(before: Moment) -> u64;
         refresh_stats(since: Moment) -> ();
@@ -228,6 +236,16 @@ impl SimStore {
     }
 }
 
+impl Notices for SimStore {
+    guarded! {
+        claim_notice(channel: String, owner: Uuid, lease: Span) -> Option<ClaimedNotice>;
+        settle_notice(key: Uuid, verdict: NoticeVerdict) -> ();
+        release_notice(key: Uuid, owner: Uuid, after: Span) -> ();
+        standing_notices(channel: String, resolved_for: Span) -> Vec<Incident>;
+        incident_notices(id: String, episode: u64) -> Vec<NoticeRow>;
+    }
+}
+
 impl Query for SimStore {
     guarded! {
         now() -> Moment;
@@ -238,6 +256,11 @@ impl Query for SimStore {
         count_by_status() -> Vec<StatusCount>;
         count_open() -> OpenCounts;
         stuck_groups() -> Vec<StuckGroup>;
+        open_incidents() -> Vec<Standing>;
+        incidents(filter: IncidentFilter, page: Page) -> Listed<Standing>;
+        incident_episodes(id: String, limit: usize) -> Vec<Standing>;
+        last_episodes(ids: Vec<String>) -> BTreeMap<String, u64>;
+        quarantine_growth(since: Moment) -> Vec<QuarantineGrowth>;
         audit(key: OrderKey, after: u64, limit: usize) -> Vec<JournalRow>;
         journal(filter: JournalFilter, page: Page) -> Listed<JournalRow>;
         journal_since(after: i64, limit: usize) -> Vec<JournalRow>;

@@ -1,7 +1,7 @@
 //! Who may use whom. The arrows go one way:
 //!
 //! ```text
-//!   main ─▶ { cli, demo } ─▶ app ─▶ { http, worker } ─▶ { store, bus, wire } ─▶ saga
+//!   main ─▶ { cli, demo } ─▶ app ─▶ { http, worker } ─▶ { store, bus, alert, wire } ─▶ saga
 //! ```
 //!
 //! A new module needs a row here, and so a thought about where it stands.
@@ -9,7 +9,7 @@
 use super::source::{Source, has_word};
 
 /// A module and the paths inside the crate it may use, itself aside.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("faults", &[]),
     // What is told about everything, so that anybody can tell it.
     ("doctor", &[]),
@@ -46,12 +46,14 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("store", &["saga", "clock"]),
     // Moves bytes and knows nothing of orders; of what is sent, it knows the name of Escrow's own exchange.
     ("bus", &["saga::time", "saga::definition", "saga::outgoing", "saga::queue", "doctor"]),
-    ("worker", &["saga", "wire", "store", "bus", "clock", "telemetry"]),
+    // Tells people of incidents; knows nothing of where they are kept, nor when to tell.
+    ("alert", &["saga"]),
+    ("worker", &["saga", "wire", "store", "bus", "alert", "clock", "telemetry"]),
     ("http", &["saga", "wire", "store", "bus", "clock", "telemetry"]),
-    ("cli", &["saga", "wire", "store", "bus", "worker", "http", "clock", "telemetry", "config", "doctor"]),
+    ("cli", &["saga", "wire", "store", "bus", "alert", "worker", "http", "clock", "telemetry", "config", "doctor"]),
     // A program of its own around a whole Escrow.
     ("demo", &["saga", "store", "bus", "telemetry", "config", "worker::definitions", "app"]),
-    ("app", &["saga", "wire", "store", "bus", "clock", "telemetry", "config", "doctor", "worker", "http"]),
+    ("app", &["saga", "wire", "store", "bus", "alert", "clock", "telemetry", "config", "doctor", "worker", "http"]),
     ("main", &["app", "cli", "config", "telemetry", "demo", "store"]),
     ("lib", &[]),
 ];
@@ -63,9 +65,10 @@ const EVERYBODYS: &str = "faults";
 const CONCRETE: [&str; 4] = ["store::postgres", "store::sqlite", "bus::rabbitmq", "bus::memory"];
 
 /// Crates that only these modules may name, so that replacing one is the work of one folder.
-const FOREIGN: [(&str, &[&str]); 7] = [
+const FOREIGN: [(&str, &[&str]); 8] = [
     ("sqlx", &["store"]),
     ("lapin", &["bus"]),
+    ("lettre", &["alert"]),
     ("axum", &["http", "app"]),
     ("tokio_cron_scheduler", &["worker", "app"]),
     ("comfy_table", &["cli", "demo"]),

@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::source::Source;
 
 /// The files whose waits are steps, each with the words their names begin with.
-const STEPPED: [(&str, &[&str]); 15] = [
+const STEPPED: [(&str, &[&str]); 16] = [
     ("src/store/apply.rs", &["store"]),
     ("src/store/load.rs", &["store"]),
     ("src/store/run.rs", &["store"]),
     ("src/store/save.rs", &["store"]),
+    ("src/worker/alerting.rs", &["alerting"]),
     ("src/worker/applying.rs", &["applying"]),
     ("src/worker/bulk.rs", &["bulk"]),
     ("src/worker/commands.rs", &["commands"]),

@@ -1,7 +1,9 @@
 //! The API, called as a client calls it, over a store and a desk that are plain values.
 
 mod actions;
+mod desk;
 mod fixtures;
+mod incidents;
 mod openapi;
 mod orders;
 mod others;

@@ -9,7 +9,7 @@ use crate::http::state::BusReport;
 use crate::saga::input::Action;
 use crate::saga::order::{Need, Status, StuckReason};
 use crate::saga::time::Span;
-use crate::store::{BulkAsk, BulkOrder, BulkOutcome, OrderFilter, QuarantineRow, StuckGroup};
+use crate::store::{BulkAsk, BulkOrder, BulkOutcome, OrderFilter, QuarantineRow};
 
 /// An action on many orders that is there.
 const BULK: &str = "00000000-0000-0000-0000-000000000001";
@@ -27,15 +27,7 @@ fn api() -> Api {
     stuck.life.status = Status::Stuck;
     stuck.life.needs = vec![Need { reason: StuckReason::Failed, step: Some(1), since: ago(9), detail: None }];
     stuck.steps[1].undo.round = 1;
-    let group = StuckGroup {
-        saga: "order".to_owned(),
-        step: None,
-        reason: StuckReason::OrderOverdue,
-        count: 1,
-        first_at: ago(9),
-        last_at: ago(9),
-        samples: vec!["102".to_owned()],
-    };
+    let incident = super::incidents::silent();
     let message = QuarantineRow {
         id: 1,
         at: ago(1),
@@ -65,13 +57,14 @@ fn api() -> Api {
     };
     let done = BulkOrder { place: 1, key: key("101"), outcome: Some(BulkOutcome::Done(2)), at: Some(ago(1)) };
     let bulks = vec![bulk(id, ask.clone())];
-    let (quarantine, groups, bulk_orders) = (vec![message], vec![group], vec![done]);
-    let store = FakeStore { quarantine, groups, bulks, bulk_orders, ..FakeStore::default() };
+    let (quarantine, incidents, bulk_orders) = (vec![message], vec![incident.clone()], vec![done]);
+    let store = FakeStore { quarantine, incidents, bulks, bulk_orders, ..FakeStore::default() };
     store.orders.lock().unwrap().extend([order("101"), stuck]);
     store.journal.lock().unwrap().push(journal_row(1, "101", 1, "OrderPlaced", 0));
     let bus = BusReport { consuming_connected: true, publishing_connected: true, ..BusReport::default() };
     let desk = FakeDesk { bus: Some(bus), ..FakeDesk::default() };
     desk.bulks.lock().unwrap().push((id, ask));
+    desk.acked.lock().unwrap().push(incident);
     Api::new(store, desk)
 }
 
@@ -100,6 +93,8 @@ async fn every_route_of_the_contract_is_described_under_a_name_of_its_own() {
         "post /v1/sagas/{saga}/migrate",
         "post /v1/sagas/{saga}/brake/reset",
         "get /v1/incidents",
+        "get /v1/incidents/{id}",
+        "post /v1/incidents/{id}/ack",
         "get /v1/journal",
         "get /v1/status",
         "get /v1/quarantine",
@@ -129,11 +124,16 @@ async fn every_described_answer_is_what_the_router_gives() {
         let responses = operation["responses"].as_object().unwrap();
         let (status, response) = responses.iter().find(|(status, _)| status.starts_with('2')).unwrap();
         let Some(content) = response["content"]["application/json"].as_object() else { continue };
+        let id = match path.as_str() {
+            path if path.starts_with("/v1/actions") => BULK.to_owned(),
+            path if path.starts_with("/v1/incidents") => super::incidents::silent().incident.about.id(),
+            _ => "1".to_owned(),
+        };
         let filled = path
             .replace("{saga}", "order")
             .replace("{order_id}", "101")
             .replace("{sequence}", "1")
-            .replace("{id}", if path.starts_with("/v1/actions") { BULK } else { "1" });
+            .replace("{id}", &id);
         let answer = match (method.as_str(), path.as_str()) {
             ("get", "/v1/search") => api.get("/v1/search?text=1").await,
             ("get", _) => api.get(&filled).await,
@@ -167,7 +167,7 @@ async fn every_described_answer_is_what_the_router_gives() {
         assert!(faults.is_empty(), "{method} {path}: {faults:?}\n{}", answer.text);
         checked += 1;
     }
-    assert_eq!(checked, 28, "every call that answers with JSON");
+    assert_eq!(checked, 30, "every call that answers with JSON");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Sagas, incidents, journal, status, quarantine, events, health, and what surrounds every call.
+//! Sagas, journal, status, quarantine, events, health, and what surrounds every call.
 
 use axum::body::Body;
 use axum::http::Request;
@@ -7,9 +7,8 @@ use serde_json::{Value, json};
 use super::support::{Api, FakeDesk, FakeStore, INVENTORY, PAYMENT, ago, journal_row, saga};
 use crate::http::state::BusReport;
 use crate::saga::definition::{Mode, Place, Read, Watch};
-use crate::saga::order::StuckReason;
 use crate::saga::time::Span;
-use crate::store::{QuarantineRow, StepStats, StuckGroup};
+use crate::store::{QuarantineRow, StepStats};
 
 #[tokio::test]
 async fn sagas_are_listed_and_shown_with_their_definition() {
@@ -116,36 +115,6 @@ async fn a_page_of_orders_is_moved_and_counted() {
         assert!(api.post(&path, &body).await.problem(400).contains(part), "{query} {body}");
     }
     assert_eq!(api.post("/v1/sagas/x/migrate", &body).await.status, 404);
-}
-
-fn group(step: &str, count: u64) -> StuckGroup {
-    StuckGroup {
-        saga: "order".to_owned(),
-        step: Some(step.to_owned()),
-        reason: StuckReason::TimedOut,
-        count,
-        first_at: ago(60),
-        last_at: ago(2),
-        samples: vec!["101".to_owned()],
-    }
-}
-
-#[tokio::test]
-async fn incidents_gather_stuck_orders_largest_first() {
-    let store = FakeStore { groups: vec![group("payment", 3), group("inventory", 412)], ..FakeStore::default() };
-    let api = Api::new(store, FakeDesk::default());
-    let list = api.get("/v1/incidents?status=open&limit=1").await.json();
-    let first = &list["incidents"][0];
-    assert_eq!(
-        (&first["step"], &first["count"], &first["cause"]),
-        (&json!("inventory"), &json!(412), &json!("timed_out"))
-    );
-    assert!(first["why"].as_str().unwrap().contains("InventoryReserved did not come in time"));
-    let cursor = list["next_cursor"].as_str().unwrap();
-    let rest = api.get(&format!("/v1/incidents?cursor={cursor}")).await.json();
-    assert_eq!((&rest["incidents"][0]["step"], &rest["next_cursor"]), (&json!("payment"), &Value::Null));
-    assert!(api.get("/v1/incidents?status=opn").await.problem(400).contains("did you mean `open`"));
-    assert!(api.get("/v1/incidents?cursor=x").await.problem(400).contains("begin again"));
 }
 
 #[tokio::test]

@@ -9,30 +9,25 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
+pub use super::desk::FakeDesk;
 pub use super::fixtures::*;
-use crate::bus::Delivery;
 use crate::http::router;
-use crate::http::state::{
-    ActError, ApiState, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError,
-};
-use crate::saga::brake::{Brake, SagaState};
-use crate::saga::catalog::Catalog;
+use crate::http::state::{ApiState, ResolveError};
+use crate::saga::brake::SagaState;
 use crate::saga::definition::Mode;
+use crate::saga::incident::IncidentStatus;
+use crate::saga::incident::decide::Standing;
 use crate::saga::journal::Broken;
-use crate::saga::migration::{
-    Armed, DeadlineEffect, Effects, Migration, MigrationAnswer, MigrationOutcome, StepEffect,
-};
-use crate::saga::order::{Doubt, Order, OrderKey, Status, StepStatus};
-use crate::saga::queue::QueueFinding;
+use crate::saga::order::{Doubt, Order, OrderKey, Status};
 use crate::saga::time::Moment;
 use crate::store::{
-    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkState, DefinitionRow, EventMet, JournalFilter, JournalRow, Listed, OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineRow, Query, StatusCount, StepStats, StoreError,
-    StoredPayload, StuckGroup,
+    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkState, DefinitionRow, EventMet, IncidentFilter, JournalFilter,
+    JournalRow, Listed, OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineGrowth, QuarantineRow, Query,
+    StatusCount, StepStats, StoreError, StoredPayload, StuckGroup,
 };
 use crate::telemetry::Metrics;
 
@@ -42,7 +37,7 @@ pub struct FakeStore {
     pub orders: Mutex<Vec<Order>>,
     pub journal: Mutex<Vec<JournalRow>>,
     pub quarantine: Vec<QuarantineRow>,
-    pub groups: Vec<StuckGroup>,
+    pub incidents: Vec<Standing>,
     pub stats: Vec<StepStats>,
     pub doubts: Vec<Doubt>,
     pub modes: BTreeMap<String, Mode>,
@@ -123,7 +118,34 @@ impl Query for FakeStore {
     }
 
     fn stuck_groups(&self) -> BoxFuture<'_, Result<Vec<StuckGroup>, StoreError>> {
-        self.answer(|| self.groups.clone())
+        self.answer(Vec::new)
+    }
+
+    fn open_incidents(&self) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>> {
+        let open = self.incidents.iter().filter(|it| it.incident.status == IncidentStatus::Open);
+        self.answer(|| open.cloned().collect())
+    }
+
+    fn incidents(&self, filter: IncidentFilter, page: Page) -> BoxFuture<'_, Result<Listed<Standing>, StoreError>> {
+        let found = self.incidents.iter().filter(|it| {
+            filter.status.is_none_or(|status| status == it.incident.status)
+                && filter.saga.as_ref().is_none_or(|saga| *saga == it.incident.about.saga)
+                && filter.cause.as_ref().is_none_or(|cause| *cause == it.incident.about.cause)
+        });
+        self.page(found.cloned().collect(), &page)
+    }
+
+    fn incident_episodes(&self, id: String, limit: usize) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>> {
+        let found = self.incidents.iter().filter(move |it| it.incident.about.id() == id);
+        self.answer(|| found.take(limit).cloned().collect())
+    }
+
+    fn last_episodes(&self, _ids: Vec<String>) -> BoxFuture<'_, Result<BTreeMap<String, u64>, StoreError>> {
+        self.answer(BTreeMap::new)
+    }
+
+    fn quarantine_growth(&self, _since: Moment) -> BoxFuture<'_, Result<Vec<QuarantineGrowth>, StoreError>> {
+        self.answer(Vec::new)
     }
 
     fn audit(&self, key: OrderKey, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<JournalRow>, StoreError>> {
@@ -243,189 +265,6 @@ impl Query for FakeStore {
 
     fn events_met(&self, _saga: String) -> BoxFuture<'_, Result<Vec<EventMet>, StoreError>> {
         self.answer(|| self.met.clone())
-    }
-}
-
-/// A desk that remembers what it was asked.
-pub struct FakeDesk {
-    pub catalog: Arc<Catalog>,
-    pub asks: Mutex<Vec<Ask>>,
-    pub modes: Mutex<Vec<(String, Mode, String, String)>>,
-    pub versions: Mutex<Vec<(String, u32)>>,
-    pub migrations: Mutex<Vec<(Migration, OrderFilter, Page)>>,
-    pub bulks: Mutex<Vec<(Uuid, BulkAsk)>>,
-    pub resets: Mutex<Vec<(String, String, String)>>,
-    pub submitted: Mutex<Vec<Delivery>>,
-    pub nudges: watch::Sender<u64>,
-    pub bus: Option<BusReport>,
-    pub refusal: Option<String>,
-    pub queues: Vec<QueueFinding>,
-}
-
-impl Default for FakeDesk {
-    fn default() -> Self {
-        Self {
-            catalog: Arc::new([Arc::new(saga())].into_iter().collect()),
-            asks: Mutex::default(),
-            modes: Mutex::default(),
-            versions: Mutex::default(),
-            migrations: Mutex::default(),
-            bulks: Mutex::default(),
-            resets: Mutex::default(),
-            submitted: Mutex::default(),
-            nudges: watch::channel(0).0,
-            refusal: None,
-            bus: None,
-            queues: Vec::new(),
-        }
-    }
-}
-
-impl Desk for FakeDesk {
-    fn catalog(&self) -> Arc<Catalog> {
-        Arc::clone(&self.catalog)
-    }
-
-    fn act(&self, ask: Ask) -> BoxFuture<'_, Result<u64, ActError>> {
-        let answer = match ask.key.order_id.as_str() {
-            "missing" => Err(ActError::NotFound),
-            "ended" => Err(ActError::Misfit("the order is completed: there is nothing to retry".to_owned())),
-            "observed" => Err(ActError::Observing("the saga is in mode `observe`: nothing is sent".to_owned())),
-            "old" => Err(ActError::UnknownStep("version 1 has no step `notification`".to_owned())),
-            _ => Ok(8),
-        };
-        self.asks.lock().unwrap().push(ask);
-        Box::pin(async move { answer })
-    }
-
-    fn begin_bulk(&self, id: Uuid, ask: BulkAsk) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>> {
-        let is_small = ask.filter.order_id.as_deref() != Some("many");
-        self.bulks.lock().unwrap().push((id, ask.clone()));
-        Box::pin(async move { Ok(is_small.then(|| bulk(id, ask))) })
-    }
-
-    fn stop_bulk(&self, id: Uuid, actor: String, reason: String) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>> {
-        let begun = self.bulks.lock().unwrap().iter().find(|it| it.0 == id).cloned();
-        let stopped = begun.map(|(id, ask)| Bulk {
-            state: if ask.step.is_some() { BulkState::Done } else { BulkState::Stopped },
-            stopped_by: Some(actor),
-            stopped_reason: Some(reason),
-            ..bulk(id, ask)
-        });
-        Box::pin(async move { Ok(stopped) })
-    }
-
-    fn set_mode(
-        &self,
-        saga: String,
-        mode: Mode,
-        actor: String,
-        reason: String,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.modes.lock().unwrap().push((saga, mode, actor, reason));
-        Box::pin(async { Ok(()) })
-    }
-
-    fn apply_version(&self, saga: String, version: u32, _: String, _: String) -> BoxFuture<'_, Result<(), ActError>> {
-        let known = self.catalog.version(&saga, version).is_some();
-        self.versions.lock().unwrap().push((saga, version));
-        let none = move || ActError::Misfit(format!("the saga has no version {version}"));
-        Box::pin(async move { known.then_some(()).ok_or_else(none) })
-    }
-
-    /// Two pages: on the first one order moves and one is refused; on the second one is there already.
-    fn migrate(
-        &self,
-        saga: String,
-        migration: Migration,
-        filter: OrderFilter,
-        page: Page,
-    ) -> BoxFuture<'_, Result<Listed<MigrationAnswer>, ActError>> {
-        let answer = |order_id: &str, outcome| MigrationAnswer {
-            key: OrderKey { saga: saga.clone(), order_id: order_id.to_owned() },
-            outcome,
-        };
-        let deadline = |what, at, is_due| DeadlineEffect { what, at, before: None, is_due };
-        let effects = Effects {
-            status: None,
-            steps: vec![
-                StepEffect { step: "gift".to_owned(), from: Some(StepStatus::Pending), to: None },
-                StepEffect { step: "fraud".to_owned(), from: None, to: Some(StepStatus::Waiting) },
-            ],
-            deadlines: vec![
-                deadline(Armed::Step("fraud".to_owned()), ago(5), true),
-                deadline(Armed::Order, ago(-60), false),
-            ],
-            asks: Vec::new(),
-            missed: vec!["Cleared".to_owned()],
-        };
-        let listed = match page.cursor.as_deref() {
-            None => Listed {
-                items: vec![
-                    answer("101", MigrationOutcome::Moved { sequence: 7, effects }),
-                    answer("102", MigrationOutcome::Refused("step gift is waiting".to_owned())),
-                ],
-                next_cursor: Some("second".to_owned()),
-            },
-            Some(_) => Listed { items: vec![answer("103", MigrationOutcome::Already)], next_cursor: None },
-        };
-        self.migrations.lock().unwrap().push((migration, filter, page));
-        Box::pin(async move { Ok(listed) })
-    }
-
-    fn reset_brake(&self, saga: String, actor: String, reason: String) -> BoxFuture<'_, Result<Brake, StoreError>> {
-        self.resets.lock().unwrap().push((saga, actor, reason));
-        Box::pin(async { Ok(Brake { turned: Vec::new(), latched_at: Some(ago(60)) }) })
-    }
-
-    fn submit(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Result<(), SubmitError>> {
-        let is_busy = deliveries.iter().any(|it| it.envelope.property("message_id") == Some("busy"));
-        self.submitted.lock().unwrap().extend(deliveries);
-        Box::pin(async move { if is_busy { Err(SubmitError::Busy("Escrow is stopping".to_owned())) } else { Ok(()) } })
-    }
-
-    fn replay(
-        &self,
-        id: i64,
-        _order_id: Option<String>,
-        _actor: String,
-        _reason: String,
-    ) -> BoxFuture<'_, Result<(), ResolveError>> {
-        Box::pin(async move { resolved(id) })
-    }
-
-    fn drop_quarantined(&self, id: i64, _actor: String, _reason: String) -> BoxFuture<'_, Result<(), ResolveError>> {
-        assert_ne!(id, 666, "a handler that fails");
-        Box::pin(async move { resolved(id) })
-    }
-
-    fn queue_finding(&self, queue: &str) -> Option<QueueFinding> {
-        self.queues.iter().find(|finding| finding.queue == queue).cloned()
-    }
-
-    fn watermark(&self, saga: &str) -> Option<Moment> {
-        (saga == "order").then(|| ago(1))
-    }
-
-    fn status(&self) -> StatusReport {
-        let report = SagaReport {
-            watermark: Some(ago(1)),
-            sight: Sight::Live,
-            unbound: BTreeMap::from([("stock".to_owned(), "it does not exist yet".to_owned())]),
-        };
-        StatusReport {
-            unbound: None,
-            name: "default".to_owned(),
-            started_at: ago(5000),
-            bus: self.bus.clone(),
-            sagas: BTreeMap::from([("order".to_owned(), report)]),
-            problems: Vec::new(),
-            refusal: self.refusal.clone(),
-        }
-    }
-
-    fn nudges(&self) -> watch::Receiver<u64> {
-        self.nudges.subscribe()
     }
 }
 

@@ -91,13 +91,13 @@ impl Finding {
 
 /// A part of the source, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     pub start: usize,
     pub end: usize,
 }
 
 /// Everything found so far in one file.
-pub(super) struct Findings<'a> {
+pub(crate) struct Findings<'a> {
     file: &'a str,
     source: &'a str,
     list: Vec<(Mark, Finding)>,

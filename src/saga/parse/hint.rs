@@ -8,7 +8,7 @@ use serde_saphyr::granit_parser::ErrorKind;
 const LINES_LOOKED_BACK: usize = 20;
 
 /// The word of `known` that `wrong` is most likely a misspelling of.
-pub(super) fn nearest<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let folded = fold(wrong);
     known
         .into_iter()
@@ -19,7 +19,7 @@ pub(super) fn nearest<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>)
 }
 
 /// ``did you mean `word`?`` for the nearest known word.
-pub(super) fn did_you_mean<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
+pub(crate) fn did_you_mean<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
     nearest(wrong, known).map(|word| format!("did you mean `{word}`?"))
 }
 
@@ -29,7 +29,7 @@ fn fold(word: &str) -> String {
 }
 
 /// `text` as YAML takes it literally.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     if text.contains('\'') && !text.contains(['"', '\\']) {
         format!("\"{text}\"")
     } else {
@@ -38,7 +38,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// A list of words as prose: `a`, `b` or `c`.
-pub(super) fn any_of<'k>(words: impl IntoIterator<Item = &'k str>) -> String {
+pub(crate) fn any_of<'k>(words: impl IntoIterator<Item = &'k str>) -> String {
     let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
     match words.split_last() {
         Some((last, [])) => last.clone(),
@@ -48,13 +48,13 @@ pub(super) fn any_of<'k>(words: impl IntoIterator<Item = &'k str>) -> String {
 }
 
 /// From `at` to the end of its line, without a trailing comment or space.
-pub(super) fn rest_of_line(source: &str, at: usize) -> &str {
+pub(crate) fn rest_of_line(source: &str, at: usize) -> &str {
     let line = source.get(at..).unwrap_or_default().lines().next().unwrap_or_default();
     line.split(" #").next().unwrap_or_default().trim()
 }
 
 /// What to do about a value that is missing, when a comment may have swallowed it.
-pub(super) fn about_missing_value(source: &str, at: usize) -> Option<String> {
+pub(crate) fn about_missing_value(source: &str, at: usize) -> Option<String> {
     let rest = source.get(at..).unwrap_or_default().lines().next().unwrap_or_default();
     let before = source.get(..at).unwrap_or_default().lines().next_back().unwrap_or_default();
     let comment = rest.trim_start_matches([':', ' ', '\t']).strip_prefix('#').or_else(|| {
@@ -64,7 +64,7 @@ pub(super) fn about_missing_value(source: &str, at: usize) -> Option<String> {
 }
 
 /// What to do about `{{ … }}` that begins at byte `at` without quotes.
-pub(super) fn about_braces(source: &str, at: usize) -> String {
+pub(crate) fn about_braces(source: &str, at: usize) -> String {
     let rest = rest_of_line(source, at);
     let value = rest.find("}}").map_or(rest, |close| &rest[..close + 2]);
     format!("YAML reads an unquoted `{{` as a map; write {}", quoted(value))
@@ -86,7 +86,7 @@ fn about_swallowed_bracket(source: &str, at: usize) -> Option<String> {
 }
 
 /// What to do about text the parser refuses at byte `at`.
-pub(super) fn about_syntax(source: &str, at: usize, kind: &ErrorKind) -> Option<String> {
+pub(crate) fn about_syntax(source: &str, at: usize, kind: &ErrorKind) -> Option<String> {
     let start = source.get(..at)?.rfind('\n').map_or(0, |before| before + 1);
     let line = source[start..].lines().next().unwrap_or_default();
     let above = source[..start].lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
@@ -100,7 +100,7 @@ pub(super) fn about_syntax(source: &str, at: usize, kind: &ErrorKind) -> Option<
 }
 
 /// `key:value` is one word to YAML.
-pub(super) fn about_missing_space(line: &str) -> Option<String> {
+pub(crate) fn about_missing_space(line: &str) -> Option<String> {
     let line = line.trim().trim_start_matches("- ");
     let (key, value) = line.split_once(':')?;
     let is_key = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');

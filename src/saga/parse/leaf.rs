@@ -11,7 +11,7 @@ use crate::saga::time::Span;
 type Wrong = (String, Option<String>);
 
 /// How findings name the kind.
-pub(super) fn what(leaf: Leaf) -> &'static str {
+pub(crate) fn what(leaf: Leaf) -> &'static str {
     match leaf {
         Leaf::Name => "a name",
         Leaf::Attribute => "the name of an attribute",
@@ -27,7 +27,7 @@ pub(super) fn what(leaf: Leaf) -> &'static str {
         Leaf::Deadline => "a duration like 30s, or an expression in `\"{{ }}\"`",
         Leaf::Count => "a whole number, or an expression in `\"{{ }}\"`",
         Leaf::Expression => "an expression",
-        Leaf::Template => "text",
+        Leaf::Template | Leaf::Text => "text",
         Leaf::Bool => "true or false",
         Leaf::Positive => "a whole number from 1",
         Leaf::Factor => "a number from 1",
@@ -54,7 +54,7 @@ pub(crate) fn schema(leaf: Leaf) -> Value {
         }
         Leaf::Deadline => json!({"anyOf": [schema(Leaf::Duration), braces]}),
         Leaf::Count => json!({"anyOf": [{"type": "integer", "minimum": 0, "maximum": u32::MAX}, braces]}),
-        Leaf::Expression => json!({"type": "string", "minLength": 1}),
+        Leaf::Expression | Leaf::Text => json!({"type": "string", "minLength": 1}),
         Leaf::Template => json!({"type": "string"}),
         Leaf::Bool => json!({"type": "boolean"}),
         Leaf::Positive => json!({"type": "integer", "minimum": 1, "maximum": u32::MAX}),
@@ -63,7 +63,7 @@ pub(crate) fn schema(leaf: Leaf) -> Value {
 }
 
 /// Checks a text.
-pub(super) fn text(text: &str, leaf: Leaf) -> Result<(), Wrong> {
+pub(crate) fn text(text: &str, leaf: Leaf) -> Result<(), Wrong> {
     match leaf {
         Leaf::Name => name(text),
         Leaf::Attribute => attribute(text),
@@ -106,12 +106,13 @@ pub(super) fn text(text: &str, leaf: Leaf) -> Result<(), Wrong> {
                 Some(format!("write {}", hint::quoted(inside))),
             ))
         }
-        Leaf::Expression | Leaf::Template => Ok(()),
+        Leaf::Text if text.is_empty() => Err(("the text is empty".to_owned(), None)),
+        Leaf::Expression | Leaf::Template | Leaf::Text => Ok(()),
     }
 }
 
 /// Checks a number.
-pub(super) fn number(number: &Number, leaf: Leaf) -> Result<(), Wrong> {
+pub(crate) fn number(number: &Number, leaf: Leaf) -> Result<(), Wrong> {
     let (least, most) = match leaf {
         Leaf::Count => (0.0, f64::from(u32::MAX)),
         Leaf::Factor => (1.0, FACTOR_MAX),

@@ -11,16 +11,16 @@
 
 mod build;
 mod check;
-mod finding;
+pub(crate) mod finding;
 pub(crate) mod grammar;
 mod graph;
-mod hint;
+pub(crate) mod hint;
 pub(crate) mod leaf;
 mod meaning;
 mod selector;
-mod shape;
+pub(crate) mod shape;
 mod together;
-mod tree;
+pub(crate) mod tree;
 
 pub use finding::{Finding, Ink, Severity};
 pub use together::check_together;
@@ -43,7 +43,7 @@ pub struct Parsed {
 pub fn parse(file: &str, text: &str) -> Result<Parsed, Vec<Finding>> {
     let mut findings = Findings::new(file, text);
     let Some(root) = tree::read(&mut findings) else { return Err(findings.into_list()) };
-    shape::check(&root, &mut findings);
+    shape::check(&root, &grammar::SAGA, &mut findings);
     let built = build::build(&root, &mut findings);
     check::check(&root, &built, &mut findings);
     if findings.has_errors() {

@@ -4,18 +4,19 @@
 //! [`super::build`] in silence, so that one mistake is reported once.
 
 use super::finding::Findings;
-use super::grammar::{Key, Leaf, Object, SAGA, Shape};
+use super::grammar::{Key, Leaf, Object, Shape};
 use super::hint;
 use super::leaf;
 use super::tree::{Data, Node};
 
-/// Checks a whole file.
-pub(super) fn check(root: &Node, findings: &mut Findings) {
-    Checker { findings }.object(root, root, &SAGA);
+/// Checks a whole file, which is one of `language`.
+pub(crate) fn check(root: &Node, language: &'static Object, findings: &mut Findings) {
+    Checker { findings, language }.object(root, root, language);
 }
 
 struct Checker<'f, 'a> {
     findings: &'f mut Findings<'a>,
+    language: &'static Object,
 }
 
 impl Checker<'_, '_> {
@@ -133,7 +134,7 @@ impl Checker<'_, '_> {
         let here = object.keys.iter().map(|key| key.name);
         let hint = hint::did_you_mean(&text, here.clone())
             .or_else(|| hint::about_missing_space(&text))
-            .or_else(|| elsewhere(&text, object))
+            .or_else(|| elsewhere(&text, object, self.language))
             .unwrap_or_else(|| format!("the keys of {} are {}", object.what, hint::any_of(here)));
         if matches!(name.data, Data::Map(_) | Data::List(_)) {
             let hint = hint::about_braces(self.findings.source(), name.mark.start.saturating_sub(1));
@@ -210,7 +211,7 @@ fn is_misspelt(name: &str, node: &Node, object: &Object) -> bool {
 }
 
 /// Where else in the language a key of this name stands: most misplaced keys are one level off.
-fn elsewhere(name: &str, not: &Object) -> Option<String> {
+fn elsewhere(name: &str, not: &Object, language: &'static Object) -> Option<String> {
     fn find(shape: &Shape, name: &str, not: &Object, found: &mut Vec<&'static str>) {
         match shape {
             Shape::Object(object) => {
@@ -228,7 +229,7 @@ fn elsewhere(name: &str, not: &Object) -> Option<String> {
         }
     }
     let mut found = Vec::new();
-    find(&Shape::Object(&SAGA), name, not, &mut found);
+    find(&Shape::Object(language), name, not, &mut found);
     let places: Vec<String> = found.iter().map(|what| format!("in {what}")).collect();
     (!places.is_empty()).then(|| format!("`{name}` stands {}", places.join(" or ")))
 }

@@ -15,7 +15,7 @@ use super::finding::{Findings, Mark};
 use super::hint;
 
 /// Largest definition that is read. The longest in the field have a few hundred lines.
-pub(super) const SOURCE_BYTES_MAX: usize = 256 << 10;
+pub(crate) const SOURCE_BYTES_MAX: usize = 256 << 10;
 
 /// Most values in one definition, with every alias counted in full.
 const NODES_MAX: usize = 20_000;
@@ -25,14 +25,14 @@ const DEPTH_MAX: usize = 64;
 
 /// One value and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub mark: Mark,
     pub data: Data,
 }
 
 /// What a value is, by YAML's core schema.
 #[derive(Clone, Debug)]
-pub(super) enum Data {
+pub(crate) enum Data {
     Null,
     Bool(bool),
     Number(Number),
@@ -115,7 +115,7 @@ impl Node {
 }
 
 /// Reads one document. `None` when there is no tree to go on with; the reason is among the findings then.
-pub(super) fn read(findings: &mut Findings) -> Option<Node> {
+pub(crate) fn read(findings: &mut Findings) -> Option<Node> {
     let source = findings.source();
     if source.len() > SOURCE_BYTES_MAX {
         let message = format!("the file is larger than {SOURCE_BYTES_MAX} bytes; a definition never is");

@@ -63,6 +63,8 @@ pub(crate) enum Leaf {
     Expression,
     /// Text that may hold expressions in braces.
     Template,
+    /// Any text but none.
+    Text,
     Bool,
     /// From 1 to what 32 bits hold.
     Positive,
@@ -95,21 +97,21 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    const fn new(name: &'static str, shape: &'static Shape, about: &'static str) -> Self {
+    pub(crate) const fn new(name: &'static str, shape: &'static Shape, about: &'static str) -> Self {
         Self { name, about, shape, required: false, with: &[] }
     }
 
-    const fn required(self) -> Self {
+    pub(crate) const fn required(self) -> Self {
         Self { required: true, ..self }
     }
 
-    const fn with(self, with: &'static [(&'static str, &'static str)]) -> Self {
+    pub(crate) const fn with(self, with: &'static [(&'static str, &'static str)]) -> Self {
         Self { with, ..self }
     }
 }
 
 impl Object {
-    const fn new(what: &'static str, keys: &'static [Key]) -> Self {
+    pub(crate) const fn new(what: &'static str, keys: &'static [Key]) -> Self {
         Self { what, keys, one_of: &[], any_of: &[] }
     }
 
