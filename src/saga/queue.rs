@@ -140,8 +140,9 @@ fn count(number: u64, what: &str) -> String {
     }
 }
 
-/// The broker's text on one line, and not too long.
+/// The first sentence of the broker's text, on one line and not too long.
 fn short(text: &str) -> String {
+    let text = text.split(". ").next().unwrap_or(text);
     let mut clean: String =
         text.chars().take(BROKER_CHARS_MAX).map(|it| if it.is_control() { ' ' } else { it }).collect();
     if text.chars().count() > BROKER_CHARS_MAX {
@@ -193,6 +194,9 @@ mod tests {
     fn what_a_broker_says_is_cut_and_an_old_finding_is_not_told() {
         let long = Found::Forbidden { why: "x".repeat(10_000) };
         assert!(long.words("q").chars().count() < 200);
+        let talkative =
+            Found::Forbidden { why: "RESOURCE_LOCKED - locked queue 'q' in vhost '/'. It could be that".to_owned() };
+        assert_eq!(talkative.words("q"), "queue q cannot be seen (RESOURCE_LOCKED - locked queue 'q' in vhost '/')");
         let finding = QueueFinding { queue: "q".to_owned(), at: Moment(0), what: Found::Missing };
         assert!(finding.is_fresh(Moment(0) + GOOD_FOR) && !finding.is_fresh(Moment(0) + Span::from_secs(31)));
     }

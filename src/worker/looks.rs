@@ -144,9 +144,12 @@ impl Looks {
             if previous.as_ref().is_none_or(|previous| previous.bound != row.bound) {
                 tracing::info!(exchange = look.exchange, bound = row.bound, "looked at a watched exchange");
             }
+            // Without an answer it may be written or not: then what is known is what is read at the next run.
+            let known = self.known.take();
             self.escrow.store.save_binding(self.tap.name().to_owned(), row.clone()).at("looks.save_binding").await?;
+            self.known = known;
         }
-        known.insert(look.exchange, row);
+        self.known.get_or_insert_default().insert(look.exchange, row);
         Ok(())
     }
 }
