@@ -30,7 +30,7 @@ const STEPPED: [(&str, &[&str]); 15] = [
 ];
 
 /// The other files of the loops, and why their waits are no steps.
-const OTHERS: [(&str, &str); 5] = [
+const OTHERS: [(&str, &str); 6] = [
     ("src/worker/mod.rs", "the driver: runs the loops, and waits between their runs"),
     ("src/worker/gauges.rs", "reads numbers for metrics, and writes nothing"),
     ("src/worker/letting_go.rs", "tidies bindings up; every look begins it anew from rows"),

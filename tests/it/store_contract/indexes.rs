@@ -108,6 +108,7 @@ fn other_statements(bed: &Bed) -> Vec<(&'static str, String)> {
         ("next", statement(bed, &["next_due"], &["7::bigint"], &["7"])),
         ("sagas", statement(bed, &["known_sagas"], &[], &[])),
         ("waits", statement(bed, &["known_waits"], &[], &[])),
+        ("waiting", statement(bed, &["count_waiting"], &[], &[])),
         (
             "lock",
             statement(

@@ -138,6 +138,9 @@ pub async fn quarantine_is_listed_by_every_filter(bed: Bed) {
         store.quarantine(filter, Page { limit: 10, cursor: None }).await.unwrap().items.len()
     };
     assert_eq!(count(|_| {}).await, 2);
+    let mut open = store.count_open().await.unwrap().quarantine;
+    open.sort_unstable();
+    assert_eq!(open, [("no_order_id".to_owned(), 1), ("unreadable".to_owned(), 1)], "what was dropped is not counted");
     assert_eq!(count(|it| it.resolved = true).await, 3);
     assert_eq!(count(|it| it.saga = Some("order".to_owned())).await, 2);
     assert_eq!(count(|it| it.reason = Some("unreadable".to_owned())).await, 1);
