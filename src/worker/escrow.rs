@@ -259,7 +259,7 @@ impl Escrow {
 fn end_of(saved: &SavedOrder) -> Option<u64> {
     let ends = |life: &LifeChange| !life.from.is_ended() && life.now.status.is_ended();
     let entries = saved.entries.iter().map(|sealed| &sealed.entry);
-    entries.filter(|entry| entry.body.life.as_deref().is_some_and(ends)).map(|entry| entry.sequence).last()
+    entries.filter(|entry| entry.body.life.as_deref().is_some_and(ends)).map(|entry| entry.sequence).next_back()
 }
 
 /// A program that broke over its input; nothing was saved.

@@ -119,6 +119,17 @@ async fn every_query_of_every_panel_returns_data_from_a_demo() {
     let queries: Vec<Query> = boards().iter().flat_map(boards::Board::queries).collect();
     assert!(queries.len() > 40, "{} queries", queries.len());
     all_have_data(&prometheus, queries).await;
+    // And that is no demo in which all goes well.
+    let faults = [
+        "sum(escrow_emissions_total{kind=\"retry\"}) > 0",
+        "sum(escrow_emissions_total{kind=\"compensation\", result=\"confirmed\"}) > 0",
+        "sum(escrow_step_duration_seconds_count{outcome=\"timed_out\"}) > 0",
+        "sum(escrow_order_duration_seconds_count{outcome=\"compensated\"}) > 0",
+        "sum(escrow_events_total{result=\"duplicate\"}) > 0",
+        "sum(escrow_deadlines_fired_total) > 0",
+    ];
+    let seen = faults.map(|fault| Query { panel: "faults".to_owned(), expression: fault.to_owned() });
+    all_have_data(&prometheus, seen.into()).await;
     all_rules_are_well(&prometheus).await;
     let sagas = prometheus.ask("/api/v1/label/saga/values", &[("match[]", "escrow_orders")]).await;
     assert_eq!(sagas, Some(serde_json::json!(["order"])), "what the variable of the dashboards offers");

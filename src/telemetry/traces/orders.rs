@@ -12,8 +12,8 @@
 
 use std::collections::BTreeMap;
 
+use opentelemetry::KeyValue;
 use opentelemetry::trace::{Event, SpanContext, SpanId, SpanKind, Status as SpanStatus, TraceId};
-use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 use sha2::Digest as _;
 
@@ -80,7 +80,7 @@ impl Building<'_> {
         root.attributes = vec![
             text("escrow.saga", &key.saga),
             text("escrow.order_id", &key.order_id),
-            text("escrow.version", order.version),
+            KeyValue::new("escrow.version", i64::from(order.version)),
             text("escrow.status", order.life.status.word()),
         ];
         root.attributes.extend(order.life.closed_because.as_deref().map(|why| text("escrow.reason", why)));
@@ -98,9 +98,9 @@ impl Building<'_> {
         let opened_at = step.opened_at?;
         let closed_at = step.closed_at.unwrap_or(self.ended_at);
         let name = self.name(ix).to_owned();
-        let mut made = span(self.trace, self.id("step", ix), parent, name.clone(), SpanKind::Internal);
+        let mut made = span(self.trace, self.id("step", ix), parent, name, SpanKind::Internal);
         (made.start_time, made.end_time) = (instant(opened_at), instant(closed_at.max(opened_at)));
-        made.attributes = vec![text("escrow.step", name), text("escrow.step.status", step.status.word())];
+        made.attributes = vec![text("escrow.step", self.name(ix)), text("escrow.step.status", step.status.word())];
         let seen = step.event.as_ref().or(step.failure.as_ref());
         made.attributes.extend(seen.map(|seen| text("escrow.event", &seen.name)));
         for (flag, name) in [(step.early, "early"), (step.late, "late"), (step.inferred, "inferred")] {
@@ -134,15 +134,7 @@ impl Building<'_> {
             Kind::Event | Kind::Deadline | Kind::Confirmation | Kind::Command | Kind::Conflict => false,
         };
         let about = self.of.entries.iter().filter(|entry| is_about(&entry.body, step));
-        about.filter(told).map(|entry| self.event(entry)).collect()
-    }
-
-    fn event(&self, entry: &Entry) -> Event {
-        let sequence = i64::try_from(entry.sequence).unwrap_or(i64::MAX);
-        let mut attributes = vec![KeyValue::new("escrow.sequence", sequence)];
-        attributes.extend(entry.body.name.as_deref().map(|name| text("escrow.event", name)));
-        attributes.extend(entry.body.reason.as_deref().map(|reason| text("escrow.reason", reason)));
-        Event::new(entry.kind.word(), instant(entry.at), attributes, 0)
+        about.filter(told).map(event).collect()
     }
 
     /// A span for each time a step was undone, from the asking to the answer.
@@ -197,12 +189,20 @@ impl Building<'_> {
     }
 }
 
+fn event(entry: &Entry) -> Event {
+    let sequence = i64::try_from(entry.sequence).unwrap_or(i64::MAX);
+    let mut attributes = vec![KeyValue::new("escrow.sequence", sequence)];
+    attributes.extend(entry.body.name.as_deref().map(|name| text("escrow.event", name)));
+    attributes.extend(entry.body.reason.as_deref().map(|reason| text("escrow.reason", reason)));
+    Event::new(entry.kind.word(), instant(entry.at), attributes, 0)
+}
+
 fn is_about(body: &EntryBody, step: usize) -> bool {
     body.step == Some(step) || body.step.is_none() && body.steps.iter().any(|change| change.step == step)
 }
 
-fn text(name: &'static str, value: impl ToString) -> KeyValue {
-    KeyValue::new(name, Value::from(value.to_string()))
+fn text(name: &'static str, value: &str) -> KeyValue {
+    KeyValue::new(name, value.to_owned())
 }
 
 /// Sixteen bytes of the hash of all parts, each with its length.

@@ -112,6 +112,7 @@ fn other_statements(bed: &Bed) -> Vec<(&'static str, String)> {
         ("sagas", statement(bed, &["known_sagas"], &[], &[])),
         ("waits", statement(bed, &["known_waits"], &[], &[])),
         ("reasons", statement(bed, &["quarantine_reasons"], &[], &[])),
+        ("waiting", statement(bed, &["count_waiting"], &[], &[])),
         (
             "lock",
             statement(

@@ -127,6 +127,13 @@ pub async fn every_filter_finds_what_it_names(bed: Bed) {
     let counts: BTreeSet<_> = counts.iter().map(|it| (it.saga.as_str(), it.status, it.count)).collect();
     assert_eq!(counts.len(), 4);
     assert!(counts.contains(&("order", Status::Running, 2)) && counts.contains(&("other", Status::Stuck, 1)));
+    let open = bed.store.count_open().await.unwrap();
+    let waiting = open.waiting.iter().map(|it| (it.saga.as_str(), it.step.as_str()));
+    let mut waiting: Vec<_> = waiting.zip(open.waiting.iter().map(|it| it.count)).collect();
+    waiting.sort_unstable();
+    // Those that wait for two steps have a row of their own.
+    let each = [("inventory", 1), ("payment", 1), ("payment", 1), ("placed", 1)].map(|(step, n)| (("order", step), n));
+    assert_eq!(waiting, [&each[..], &[(("other", "payment"), 1)]].concat());
 }
 
 pub async fn changed_attributes_are_found_by_their_new_value(bed: Bed) {
