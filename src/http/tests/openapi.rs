@@ -91,6 +91,7 @@ async fn every_route_of_the_contract_is_described_under_a_name_of_its_own() {
         "get /v1/sagas",
         "get /v1/sagas/{saga}",
         "get /v1/sagas/{saga}/stats",
+        "get /v1/sagas/{saga}/events",
         "put /v1/sagas/{saga}/mode",
         "put /v1/sagas/{saga}/version",
         "post /v1/sagas/{saga}/migrate",
@@ -161,7 +162,7 @@ async fn every_described_answer_is_what_the_router_gives() {
         assert!(faults.is_empty(), "{method} {path}: {faults:?}\n{}", answer.text);
         checked += 1;
     }
-    assert_eq!(checked, 24, "every call that answers with JSON");
+    assert_eq!(checked, 25, "every call that answers with JSON");
 }
 
 #[tokio::test]
