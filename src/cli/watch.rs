@@ -62,7 +62,7 @@ async fn repeat(
             let picture = fitted(&text, usize::from(width), usize::from(height));
             let over = if drawn == 0 { String::new() } else { format!("\x1b[{drawn}A\r") };
             drawn = picture.len();
-            let lines: String = picture.iter().map(|line| format!("{line}\x1b[K\n")).collect();
+            let lines: String = picture.iter().flat_map(|line| [line.as_str(), "\x1b[K\n"]).collect();
             write(&format!("{over}{lines}\x1b[J"))
         } else {
             let gap = if output.format == Format::Table && drawn > 0 { "\n" } else { "" };

@@ -7,7 +7,6 @@ use super::EventMet;
 use super::rows::{self, int};
 use super::session::{Failure, Session};
 use super::statement::{Bind, Row, Rows, columns, sql};
-use crate::faults::Step as _;
 use crate::saga::coverage::{Coverage, Met, STRANGERS_MAX};
 use crate::saga::time::Moment;
 
@@ -24,7 +23,7 @@ pub async fn save(session: &mut dyn Session, coverage: &Coverage, now: Moment) -
         Int(|it| i64::from(it.is_named)),
         Int(|it| int(it.seen)));
     let binds = vec![Bind::Rows(rows), Bind::Int(now.0), Bind::Int(rows::limit(STRANGERS_MAX))];
-    session.execute(sql!("save_coverage"), binds).at("store.save_coverage").await?;
+    session.execute(sql!("save_coverage"), binds).await?;
     Ok(())
 }
 

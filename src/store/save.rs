@@ -33,7 +33,7 @@ pub async fn save(session: &mut dyn Session, loaded: &Loaded, changes: &Changes)
     resolve(session, &changes.resolved, loaded.now).await?;
     save_progress(session, changes, loaded.now).await?;
     // Last, for these rows are every batch's: they are held no longer than the commit takes.
-    coverage::save(session, &changes.coverage, loaded.now).await
+    coverage::save(session, &changes.coverage, loaded.now).at("store.save_coverage").await
 }
 
 /// A saved order with the columns made for it.

@@ -213,7 +213,8 @@ async fn off_a_terminal_the_board_is_one_frame_and_every_format_is_valid() {
         assert_eq!(lines.len(), json.as_array().map_or(1, Vec::len), "{line}");
         let sheet = run(&running, &format!("{line} -o csv")).await.stdout;
         let mut sheet = csv::Reader::from_reader(sheet.as_slice());
-        assert_eq!(sheet.records().map(|record| record.unwrap()).count(), lines.len(), "{line}");
+        let records: Vec<csv::StringRecord> = sheet.records().collect::<Result<_, _>>().unwrap();
+        assert_eq!(records.len(), lines.len(), "{line}");
     }
     let sheet = run(&running, "order list -o csv").await.stdout;
     assert!(String::from_utf8(sheet).unwrap().contains(OBEYED), "in a file it is data");

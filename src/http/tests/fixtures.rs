@@ -1,11 +1,10 @@
 //! One saga, its orders and its journal, as plain values.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use crate::saga::definition::{
-    Cadence, Compensation, Late, Mode, OnFailure, OnTimeout, Pattern, Publish, Retry, RetryTo, Saga, Step, Within,
+    Cadence, Compensation, Late, Mode, OnFailure, OnTimeout, Pattern, PatternRole, Publish, Retry, RetryTo, Role, Saga,
+    Step, Within,
 };
 use crate::saga::input::MessageRef;
 use crate::saga::journal::{Began, EntryBody, Kind, StepChange};
@@ -101,7 +100,8 @@ pub fn saga() -> Saga {
         notify: std::collections::BTreeSet::new(),
         text: "saga: order\n".to_owned(),
         fingerprint: [7; 32],
-        roles: BTreeMap::new(),
+        roles: [("PaymentProcessed".to_owned(), vec![PatternRole { role: Role::Done(PAYMENT), condition: None }])]
+            .into(),
     }
 }
 

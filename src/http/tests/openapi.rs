@@ -88,6 +88,7 @@ async fn every_route_of_the_contract_is_described_under_a_name_of_its_own() {
         "get /v1/sagas",
         "get /v1/sagas/{saga}",
         "get /v1/sagas/{saga}/stats",
+        "get /v1/sagas/{saga}/events",
         "put /v1/sagas/{saga}/mode",
         "put /v1/sagas/{saga}/version",
         "post /v1/sagas/{saga}/migrate",
