@@ -29,6 +29,7 @@ pub mod problem;
 mod quarantine;
 mod query;
 mod sagas;
+mod search;
 pub mod state;
 mod status;
 mod stream;
@@ -78,6 +79,7 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(entry::get_order_entry))
         .routes(routes!(orders::act_on_order))
         .routes(routes!(due::list_due))
+        .routes(routes!(search::search_orders))
         .routes(routes!(actions::begin_bulk_action))
         .routes(routes!(actions::get_bulk_action))
         .routes(routes!(actions::stop_bulk_action))

@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::layers::unknown_path;
 use super::state::ApiState;
+use crate::saga::journal::hex;
 
 /// The page loads from where it came from and talks to nobody else.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -74,6 +75,7 @@ pub const ASSETS: &[Asset] = assets![
     "js/graph.js": JAVASCRIPT,
     "js/live.js": JAVASCRIPT,
     "js/main.js": JAVASCRIPT,
+    "js/search.js": JAVASCRIPT,
     "js/show.js": JAVASCRIPT,
     "js/table.js": JAVASCRIPT,
     "js/theme.js": JAVASCRIPT,
@@ -136,5 +138,5 @@ fn answer(at: usize, asked: &HeaderMap) -> Response {
 
 /// Enough of a hash to tell versions of one file apart.
 fn short_hash(content: &[u8]) -> String {
-    Sha256::digest(content).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(content)[..12])
 }

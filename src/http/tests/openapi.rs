@@ -86,6 +86,7 @@ async fn every_route_of_the_contract_is_described_under_a_name_of_its_own() {
         "get /v1/sagas/{saga}/orders/{order_id}/audit",
         "get /v1/sagas/{saga}/orders/{order_id}/audit/{sequence}",
         "get /v1/due",
+        "get /v1/search",
         "get /v1/flow",
         "post /v1/sagas/{saga}/orders/{order_id}/actions",
         "post /v1/actions",
@@ -134,6 +135,7 @@ async fn every_described_answer_is_what_the_router_gives() {
             .replace("{sequence}", "1")
             .replace("{id}", if path.starts_with("/v1/actions") { BULK } else { "1" });
         let answer = match (method.as_str(), path.as_str()) {
+            ("get", "/v1/search") => api.get("/v1/search?text=1").await,
             ("get", _) => api.get(&filled).await,
             ("put", "/v1/sagas/{saga}/version") => {
                 api.json("PUT", &filled, &json!({"version": 1, "reason": "r"})).await
@@ -165,7 +167,7 @@ async fn every_described_answer_is_what_the_router_gives() {
         assert!(faults.is_empty(), "{method} {path}: {faults:?}\n{}", answer.text);
         checked += 1;
     }
-    assert_eq!(checked, 27, "every call that answers with JSON");
+    assert_eq!(checked, 28, "every call that answers with JSON");
 }
 
 #[tokio::test]

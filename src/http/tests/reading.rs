@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::support::{Api, FakeDesk, FakeStore, PLACED, ahead, journal_row, key, order};
 use crate::http::state::ApiState;
@@ -34,7 +35,7 @@ async fn an_entry_is_given_with_its_message_as_far_as_it_is_kept() {
     ]);
     let api = Api::new(FakeStore { payloads, ..FakeStore::default() }, FakeDesk::default());
     api.store.orders.lock().unwrap().push(kept);
-    let rows = (1..=4_i64).map(|at| journal_row(i64::from(at), "101", u64::from(at.cast_unsigned()), "E", PLACED));
+    let rows = (1..=4_i64).map(|at| journal_row(at, "101", at.cast_unsigned(), "E", PLACED));
     api.store.journal.lock().unwrap().extend(rows);
 
     let path = "/v1/sagas/order/orders/101/audit";
@@ -74,10 +75,26 @@ async fn what_is_due_next_comes_soonest_first_and_within_what_was_asked() {
 }
 
 #[tokio::test]
+async fn an_id_is_found_by_its_beginning_the_exact_one_first() {
+    let api = Api::of(["1", "10", "101", "102", "2", "é1"].map(order).to_vec());
+    let found = async |query: &str| -> (Vec<String>, Value) {
+        let answer = api.get(&format!("/v1/search?{query}")).await.json();
+        let orders = answer["orders"].as_array().unwrap();
+        (orders.iter().map(|it| it["order_id"].as_str().unwrap().to_owned()).collect(), answer["more"].clone())
+    };
+    assert_eq!(found("text=10").await, (vec!["10".to_owned(), "101".to_owned(), "102".to_owned()], json!(false)));
+    assert_eq!(found("text=1&limit=2").await, (vec!["1".to_owned(), "10".to_owned()], json!(true)));
+    assert_eq!(found("text=%C3%A9").await.0, ["é1"]);
+    assert_eq!(found("text=3").await, (vec![], json!(false)));
+    assert!(api.get("/v1/search").await.problem(400).contains("begins with"));
+    assert_eq!(api.get("/v1/search?text=2").await.json()["orders"][0]["status"], "running");
+}
+
+#[tokio::test]
 async fn the_traffic_is_what_the_looks_at_it_found() {
     let (store, desk) = (FakeStore::default(), FakeDesk::default());
     let metrics = std::sync::Arc::default();
-    let state = ApiState::new(std::sync::Arc::new(store), std::sync::Arc::new(desk), metrics, Default::default());
+    let state = ApiState::new(std::sync::Arc::new(store), std::sync::Arc::new(desk), metrics, CancellationToken::new());
     let api = Api { router: crate::http::router(state.clone()), ..Api::of(vec![]) };
     let nothing = api.get("/v1/flow").await.json();
     assert_eq!(nothing, json!({"points": [], "begun_per_minute": null, "ended_per_minute": null}));

@@ -11,7 +11,7 @@
 import { newKey, orderPath, pages, post } from './api.js';
 import { ask, who, why } from './dialog.js';
 import { fill, h } from './dom.js';
-import { number, orderLink, plural, problem, status } from './show.js';
+import { number, orderLink, plural, problem, prose, status } from './show.js';
 
 export const ACTIONS = {
   retry: { verb: 'Retry', text: 'The message that opened the step is sent again and the step waits anew; a stuck compensation is asked for again.' },
@@ -158,7 +158,7 @@ function samples(list, count) {
     'div',
     { class: 'samples', tabindex: '0', role: 'region', 'aria-label': 'Some of the orders' },
     h('p', { class: 'small soft' }, count > list.length ? `The newest ${list.length} of them:` : 'They are:'),
-    h('ul', {}, list.map((it) => h('li', {}, h('span', { class: 'row' }, orderLink(it.saga, it.order_id), status(it.status)), h('span', { class: 'small soft' }, it.why)))),
+    h('ul', {}, list.map((it) => h('li', {}, h('span', { class: 'row' }, orderLink(it.saga, it.order_id), status(it.status)), h('span', { class: 'small soft sentence' }, prose(it.why))))),
   );
 }
 
@@ -193,13 +193,13 @@ export async function actOnThese(orders, done) {
             throw error;
           }
           refused += 1;
-          fill(line.node, status('refused'), h('span', { class: 'small soft' }, ` ${error.message}`));
+          fill(line.node, status('refused'), h('span', { class: 'small soft' }, ' ', prose(error.message)));
         }
         line.isDone = true;
         fill(count, `${at + 1} of ${orders.length} done${refused > 0 ? `, ${refused} refused` : ''}.`);
       }
       done();
-      if (refused > 0) throw new Error(`${plural(refused, 'order')} refused; each says why. Cancel closes this.`);
+      return refused > 0 ? { stay: `${plural(refused, 'order')} refused; each says why.` } : true;
     },
   });
   done();

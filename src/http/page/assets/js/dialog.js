@@ -5,7 +5,7 @@
 // Opens a modal dialog with fields, a confirming button and one to leave. A field: { name, label, type?: 'text' | 'textarea' | 'select' |
 // 'number', options?, value?, required?, hint?, must?: 'the exact text that has to be typed' }. `submit(values)` does it: while it runs
 // the buttons wait, when it throws its sentence stands in the dialog and nothing is lost, and when it is done the dialog closes and
-// ask() gives what it returned. Leaving gives null.
+// ask() gives what it returned; with `stay` in it, that text is shown and the dialog stays to be read. Leaving gives null.
 //
 //   who()      the field for the acting person's name, kept for next time (use in `fields`; ask() stores it)
 
@@ -58,7 +58,14 @@ export function ask({ title, text, fields = [], confirm, danger, submit, wide })
       yes.disabled = true;
       try {
         result = (await submit(values)) ?? true;
-        dialog.close();
+        if (result.stay) {
+          fill(said, h('p', { role: 'status' }, result.stay));
+          yes.hidden = true;
+          no.textContent = 'Close';
+          no.focus();
+        } else {
+          dialog.close();
+        }
       } catch (error) {
         fill(said, problem(error));
       } finally {

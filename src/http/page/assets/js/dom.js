@@ -7,6 +7,7 @@
 //   h(tag, properties, ...children)      an element
 //   svg(tag, attributes, ...children)    the same in the SVG namespace
 //   fill(node, ...children)              replaces what is in it
+//   tell(node, text)                     the same for the text of a live region, only where it changed
 //
 // Properties: `class` (text or a list; what is false is left out), `on` ({ click: fn }), `data` ({ key: value }), `vars`
 // ({ '--share': 0.4 }), anything else is an attribute; true sets it empty, false, null and undefined leave it out.
@@ -25,6 +26,11 @@ export function svg(tag, attributes, ...children) {
 export function fill(node, ...children) {
   node.replaceChildren(...flat(children));
   return node;
+}
+
+// For places a screen reader listens to: the same again is not said again.
+export function tell(node, text) {
+  if (node.textContent !== text) node.textContent = text;
 }
 
 function build(node, properties, children) {

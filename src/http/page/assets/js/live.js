@@ -3,7 +3,7 @@
 //   pulse(fn)                    fn() soon after anything was journaled, at most once a second: read your summary again then
 //   entries({ saga, order_id, step }, fn)   fn(entry) for every journal entry that fits
 //   every(seconds, fn)           fn() now and then, and not while paused
-//   state()                      { word: 'live' | 'paused' | 'away', since, asOf }; onState(fn) tells of changes
+//   state()                      { word: 'live' | 'paused' | 'away', since: when Escrow was last heard, in ms }; onState(fn) tells of changes
 //   pause(), resume()            the reader's own switch
 //
 // Each of the first three gives a function that ends it. While the page is hidden or paused no connection is held and nothing is

@@ -21,9 +21,10 @@
 // Links are plain <a href>; a click on one within the page does not load it anew. A row that has `data-row` takes part in j and k, and Enter
 // follows its first link (or the one with data-open). Nothing is ever written by a single key.
 
-import { get, orderPath, search } from './api.js';
+import { get } from './api.js';
 import { fill, h } from './dom.js';
 import * as live from './live.js';
+import { searchBox } from './search.js';
 import { copy, empty, icon, number, problem } from './show.js';
 import * as time from './time.js';
 
@@ -130,7 +131,9 @@ async function show({ moved }) {
   } catch (error) {
     if (current !== here) return;
     console.error(error);
-    fill(main, h('h1', {}, 'This page could not be shown'), problem(error, () => location.reload()));
+    const isUnfetched = error instanceof TypeError && /module/.test(error.message);
+    const said = isUnfetched ? new Error('A part of this page could not be fetched: Escrow does not answer, or it was replaced by another version.') : error;
+    fill(main, h('div', { class: 'page' }, h('h1', {}, 'This page could not be shown'), problem(said, () => location.reload())));
   }
   if (moved) {
     window.scrollTo(0, 0);
@@ -291,31 +294,7 @@ function say(text) {
 
 const box = document.getElementById('search-box');
 
-// An id goes to its order; the same id in several sagas, or none, to the list; `name=value` to the orders with that attribute.
-async function find(text) {
-  const pair = /^([A-Za-z][\w.-]*)[=:](.+)$/.exec(text);
-  if (pair) {
-    const [, name, value] = pair;
-    const known = ['order_id', 'saga', 'status', 'waiting_on', 'reason', 'incident', 'older_than'];
-    return go(`/orders${search({ [known.includes(name) ? name : `attr.${name.replace(/^attr\./, '')}`]: value.trim() })}`);
-  }
-  try {
-    const { orders } = await get('/v1/orders', { order_id: text, limit: 2 });
-    if (orders.length === 1) return go(orderPath(orders[0].saga, orders[0].order_id));
-  } catch (error) {
-    if (error.status === 0) return say(error.message);
-  }
-  return go(`/orders${search({ order_id: text })}`);
-}
-
-document.getElementById('search').addEventListener('submit', async (event) => {
-  event.preventDefault();
-  const text = box.value.trim();
-  if (text === '') return go('/orders');
-  await find(text);
-  box.value = '';
-  box.blur();
-});
+searchBox(document.getElementById('search'), box, { go, say });
 
 // ---- the keyboard --------------------------------------------------------------------------------------------------------------
 
@@ -374,7 +353,7 @@ function showHelp() {
     [['?'], 'This help'],
   ];
   const close = h('button', { type: 'button', class: 'primary' }, 'Close');
-  const words = 'Search takes an order id, or name=value: customer=Jane, status=stuck, older_than=10m. No key changes anything by itself.';
+  const words = 'Search takes an order id, its beginning, or name=value: customer=Jane, status=stuck, older_than=10m. No key changes anything by itself.';
   const dialog = h(
     'dialog',
     { 'aria-labelledby': 'help-title' },

@@ -16,7 +16,7 @@
 
 import { orderPath, search } from './api.js';
 import { h, svg } from './dom.js';
-import { when } from './time.js';
+import { clock } from './time.js';
 
 const ICONS = {
   dot: 'M8 4.5a3.5 3.5 0 1 0 0 7a3.5 3.5 0 1 0 0-7z',
@@ -113,7 +113,7 @@ export function ordersLink(filter, text, properties = {}) {
 export function prose(text) {
   return String(text).split(/(`[^`]+`|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)/).map((part, at) => {
     if (at % 2 === 0) return part;
-    return part.startsWith('`') ? h('span', { class: 'mono' }, part.slice(1, -1)) : when(part);
+    return part.startsWith('`') ? h('span', { class: 'mono' }, part.slice(1, -1)) : clock(part);
   });
 }
 
@@ -152,7 +152,7 @@ export function problem(error, again) {
   return h(
     'div',
     { class: 'problem', role: 'alert' },
-    h('p', {}, icon('triangle'), ' ', error.message || 'Something went wrong on this page.'),
+    h('p', {}, icon('triangle'), ' ', prose(error.message || 'Something went wrong on this page.')),
     more.length > 0 && h('ul', {}, more.map((it) => h('li', {}, h('code', {}, it.pointer), ' ', it.detail))),
     retry,
   );

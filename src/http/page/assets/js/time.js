@@ -2,6 +2,7 @@
 // the screen at once; the full ISO text is always in the hover and in `datetime`.
 //
 //   when(iso)              a <time> that keeps itself right; '—' where there is none
+//   clock(iso)             a <time> with the hour, for the middle of a sentence: local, or UTC if chosen
 //   countdown(iso)         a <time> that says how long until then ("in 40 s", "12 s over")
 //   duration(seconds)      "42 s", "3 min 20 s", "2 h 5 min"
 //   exact(iso)             text: the moment to the millisecond, in local time or UTC
@@ -44,6 +45,10 @@ export function countdown(iso) {
   return element(iso, 'countdown');
 }
 
+export function clock(iso) {
+  return element(iso, 'clock');
+}
+
 function element(iso, kind) {
   if (!iso) return document.createTextNode('—');
   const node = document.createElement('time');
@@ -58,14 +63,18 @@ function text(node) {
   const at = Date.parse(node.dateTime);
   if (node.dataset.show === 'countdown') {
     const left = (at - now()) / 1000;
-    return left >= 0 ? `in ${duration(left)}` : `${duration(-left)} over`;
+    return left >= 0 ? `in ${whole(left)}` : `${whole(-left)} over`;
   }
-  if (current === 'relative') {
+  if (current === 'relative' && node.dataset.show === 'when') {
     const past = (now() - at) / 1000;
-    return past >= 0 ? `${duration(past)} ago` : `in ${duration(-past)}`;
+    if (Math.abs(past) < 1) return 'just now';
+    return past >= 0 ? `${whole(past)} ago` : `in ${whole(-past)}`;
   }
   return exact(node.dateTime, false);
 }
+
+// What changes each second is not shown in tenths.
+const whole = (seconds) => duration(Math.floor(seconds));
 
 export function exact(iso, withMillis = true) {
   if (!iso) return '—';

@@ -3,7 +3,7 @@
 //   const list = virtual({ label, estimate, draw(index) → node })
 //   list.count(n)          how many there are
 //   list.redraw()          draws what is seen again
-//   list.scrollTo(index)
+//   list.scrollTo(index), list.seen()   the indices drawn now
 //   list.node
 //
 // Rows may differ in height and may change it (a payload opened): each is measured when it is drawn, and those never seen are taken to
@@ -117,6 +117,8 @@ export function virtual({ label, estimate, draw }) {
       for (const [at, row] of drawn) if (only === undefined || only(at)) fill(row, draw(at));
       ask();
     },
+    // Those drawn now.
+    seen: () => [...drawn.keys()],
     scrollTo(index) {
       node.scrollTop = place()[Math.max(0, Math.min(total, index))];
       ask();

@@ -3,7 +3,7 @@
 // Everything is read again soon after anything was journaled (live.pulse), but never twice within two seconds.
 
 import { get, isAbort } from '../api.js';
-import { fill, h, svg } from '../dom.js';
+import { fill, h, svg, tell } from '../dom.js';
 import * as live from '../live.js';
 import {
   card, empty, incidentLink, loading, number, ORDER_STATUSES, orderLink, ordersLink, plural, problem, prose, sagaLink, status, tag, tone, word,
@@ -14,6 +14,8 @@ import { countdown, duration, exact, now, onMode, when } from '../time.js';
 export const title = 'Now';
 
 const BETWEEN_MS = 2000;
+// Durations change slowly, and each step of each saga is counted for them.
+const STATS_MS = 10_000;
 const DUE_SHOWN = 8;
 
 export const NEXT_WORDS = {
@@ -63,6 +65,8 @@ export function render(context) {
   );
 
   let traffic = null;
+  let stats = [];
+  let statsAt = 0;
   let readAt = 0;
   let waiting = 0;
 
@@ -75,12 +79,13 @@ export function render(context) {
         get('/v1/flow', {}, context.signal),
         get('/v1/due', { limit: DUE_SHOWN }, context.signal),
       ]);
-      const stats = await Promise.all(
-        stand.sagas.map((it) => get(`/v1/sagas/${encodeURIComponent(it.saga)}/stats`, {}, context.signal)),
-      );
+      if (Date.now() - statsAt >= STATS_MS) {
+        statsAt = Date.now();
+        stats = await Promise.all(stand.sagas.map((it) => get(`/v1/sagas/${encodeURIComponent(it.saga)}/stats`, {}, context.signal)));
+      }
       traffic = moved;
       fill(failed);
-      draw(stand, found, soon, stats);
+      draw(stand, found, soon);
     } catch (error) {
       if (!isAbort(error)) fill(failed, problem(error, read));
     }
@@ -94,8 +99,8 @@ export function render(context) {
     }, Math.max(0, readAt + BETWEEN_MS - Date.now()));
   };
 
-  const draw = (stand, found, next, stats) => {
-    fill(lead, headline(stand, found.incidents));
+  const draw = (stand, found, next) => {
+    tell(lead, headline(stand, found.incidents));
     fill(tiles, drawTiles(stand, traffic));
     fill(incidents, drawIncidents(found, stand));
     fill(sight, stand.sagas.map(drawSight), stand.sagas.length === 0 && noSaga());
@@ -329,5 +334,5 @@ export function drawFlow({ points }) {
 
 function nice(value) {
   const step = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((it) => it * step).find((it) => it >= value);
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((it) => it * step).find((it) => it >= value);
 }

@@ -126,7 +126,7 @@ export function render(context) {
   const drawHistory = () => {
     if (!order) return;
     fill(parts.facts, verdict(order, others, history.entries(), detail));
-    drawSteps(parts.stepsBody, order, stats, history.entries());
+    drawSteps(parts.stepsBody, order, { stats, detail, entries: history.entries() });
     const sent = published(history.entries());
     parts.published.hidden = sent.length === 0;
     fill(parts.publishedBody, drawPublished(sent));
@@ -151,9 +151,9 @@ export function render(context) {
     live.every(5, () => order && soon()),
     onMode(() => order && draw()),
   ];
-  const resized = new ResizeObserver(() => order && drawSteps(parts.stepsBody, order, stats, history.entries()));
+  const resized = new ResizeObserver(() => order && drawSteps(parts.stepsBody, order, { stats, detail, entries: history.entries() }));
   resized.observe(parts.stepsBody);
-  const moving = setInterval(() => order && !order.ended_at && !document.hidden && live.state().word === 'live' && drawSteps(parts.stepsBody, order, stats, history.entries()), 1000);
+  const moving = setInterval(() => order && !order.ended_at && !document.hidden && live.state().word === 'live' && drawSteps(parts.stepsBody, order, { stats, detail, entries: history.entries() }), 1000);
   readAround();
   read();
   return {

@@ -16,6 +16,7 @@ import { exact, onMode, when } from '../time.js';
 import { virtual } from '../virtual.js';
 
 const BLOCK = 100;
+const REST_MS = 60;
 
 const KINDS = {
   event: 'info', deadline: 'warn', retry: 'warn', withheld: 'bad', compensation: 'warn', confirmation: 'calm', would_send: 'calm', command: 'ok', late: 'warn', repeated: 'calm', conflict: 'bad',
@@ -29,6 +30,7 @@ export function trail(saga, orderId, signal, changed) {
   const details = new Map();
   let total = 0;
   let first = true;
+  let resting = 0;
 
   const said = h('p', { class: 'soft small' });
   const failed = h('div', {});
@@ -53,10 +55,19 @@ export function trail(saga, orderId, signal, changed) {
     }
   };
 
+  // What only flies past is not asked for.
+  const fetchSoon = () => {
+    clearTimeout(resting);
+    resting = setTimeout(() => {
+      const blocks = new Set(list.seen().map((index) => total - index).filter((it) => it > 0 && !known.has(it)).map((it) => Math.floor((it - 1) / BLOCK)));
+      for (const block of blocks) fetchBlock(block);
+    }, REST_MS);
+  };
+
   const draw = (sequence) => {
     const entry = known.get(sequence);
     if (!entry) {
-      fetchBlock(Math.floor((sequence - 1) / BLOCK));
+      fetchSoon();
       return h('div', { class: 'entry unread' }, h('span', { class: 'entry-number' }, `#${sequence}`), h('span', { class: 'soft' }, 'reading …'));
     }
     return drawEntry(entry);
@@ -134,6 +145,7 @@ export function trail(saga, orderId, signal, changed) {
       return found.reverse();
     },
     stop() {
+      clearTimeout(resting);
       end();
       list.stop();
     },

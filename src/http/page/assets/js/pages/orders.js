@@ -5,9 +5,9 @@
 
 import { actOnMany, actOnThese } from '../act.js';
 import { get, isAbort, pages, search } from '../api.js';
-import { fill, h } from '../dom.js';
+import { fill, h, tell } from '../dom.js';
 import * as live from '../live.js';
-import { empty, icon, loading, number, ORDER_STATUSES, orderLink, ordersLink, plural, problem, REASONS, status, tag, word } from '../show.js';
+import { empty, loading, number, ORDER_STATUSES, orderLink, ordersLink, plural, problem, REASONS, status, tag, word } from '../show.js';
 import { table } from '../table.js';
 import { countdown, read as remembered, when, write as remember } from '../time.js';
 
@@ -102,7 +102,8 @@ export function render(context) {
       }
       shown = shown.map((it) => known.get(keyOf(it)) ?? it);
       list.show(shown);
-      tell();
+      count();
+      if (!bulk.contains(document.activeElement)) drawBulk();
       const words = [came > 0 && `${plural(came, 'order')} came`, left > 0 && `${plural(left, 'order')} left the list`].filter(Boolean).join(', ');
       fill(news, h('div', { class: 'news' }, h('span', {}, `${words}.`), h('button', { type: 'button', on: { click: read } }, 'Show')));
     } catch (error) {
@@ -118,10 +119,14 @@ export function render(context) {
     }, Math.max(0, readAt + BETWEEN_MS - Date.now()));
   };
 
-  const tell = () => fill(lead, total === undefined ? '' : `${total >= 10_000 ? 'about ' : ''}${plural(total, 'order')}${Object.keys(given()).length > 0 ? ' match' : ''}${total === 1 && Object.keys(given()).length > 0 ? 'es' : ''}`);
+  const count = () => {
+    const filtered = Object.keys(given()).length > 0;
+    const match = filtered ? (total === 1 ? ' matches' : ' match') : '';
+    tell(lead, total === undefined ? '' : `${total >= 10_000 ? 'about ' : ''}${plural(total, 'order')}${match}`);
+  };
 
   const draw = (page) => {
-    tell();
+    count();
     const attributes = [...new Set(shown.flatMap((it) => Object.keys(it.attributes)))].slice(0, ATTRIBUTES_SHOWN);
     const many = sagas.length > 1 || new Set(shown.map((it) => it.saga)).size > 1;
     const key = JSON.stringify([attributes, many]);
@@ -255,15 +260,25 @@ export function render(context) {
     }
     if (query.get('cursor')) return empty('Nothing older', 'This is the end of the list.', h('button', { type: 'button', on: { click: () => go({ cursor: undefined }) } }, 'Newest'));
     if (filter.order_id) {
+      const alike = h('div', {});
+      findAlike(filter.order_id, alike);
       const watched = sagas.map((it) => it.saga).join(', ') || 'no saga';
       const since = context.status.value?.as_of;
       return empty(
         `No order ${filter.order_id}`,
         ['Escrow follows ', watched, since ? [' and has read all before ', when(since)] : ' and does not know yet how far it has read', '. Ids are compared exactly, capitals and blanks too. A message that could not be read may be in quarantine.'],
+        alike,
         h('p', { class: 'row' }, h('a', { href: '/quarantine' }, 'Look in quarantine'), h('a', { href: '/orders' }, 'All orders')),
       );
     }
     return empty('No order matches', 'Take a filter away, or look at all orders.', h('a', { href: '/orders' }, 'All orders'));
+  };
+
+  const findAlike = async (text, place) => {
+    const answer = await get('/v1/search', { text, limit: 20 }, context.signal).catch(() => null);
+    if (!answer || answer.orders.length === 0) return;
+    const lines = answer.orders.map((it) => h('li', { tabindex: '-1', data: { row: keyOf(it) } }, orderLink(it.saga, it.order_id), ' ', status(it.status), h('span', { class: 'soft small' }, ` ${it.saga}`)));
+    fill(place, h('p', { class: 'empty-title' }, 'Ids that begin like this'), h('ul', { class: 'alike' }, lines), answer.more && h('p', { class: 'small' }, 'and more; type more of the id.'));
   };
 
   // ---- filters ----
@@ -369,4 +384,4 @@ export function render(context) {
   };
 }
 
-const dash = () => h('span', { class: 'soft' }, '—');
+const dash = () => h('span', { class: 'soft dash' }, '—');
