@@ -103,6 +103,7 @@ async fn every_route_of_the_contract_is_described_under_a_name_of_its_own() {
         "get /v1/journal",
         "get /v1/status",
         "get /v1/quarantine",
+        "get /v1/quarantine/reasons",
         "get /v1/quarantine/{id}",
         "post /v1/quarantine/{id}/replay",
         "post /v1/quarantine/{id}/drop",
@@ -167,7 +168,7 @@ async fn every_described_answer_is_what_the_router_gives() {
         assert!(faults.is_empty(), "{method} {path}: {faults:?}\n{}", answer.text);
         checked += 1;
     }
-    assert_eq!(checked, 28, "every call that answers with JSON");
+    assert_eq!(checked, 29, "every call that answers with JSON");
 }
 
 #[tokio::test]
