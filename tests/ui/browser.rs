@@ -166,9 +166,8 @@ impl Browser {
             if self.client.execute(text, vec![]).await.is_ok_and(|it| it == Value::Bool(true)) {
                 return;
             }
-            if Instant::now() > deadline {
-                panic!("not so in time: {what}\nat {}\n{}", self.path().await, self.text().await);
-            }
+            let is_late = Instant::now() > deadline;
+            assert!(!is_late, "not so in time: {what}\nat {}\n{}", self.path().await, self.text().await);
             tokio::time::sleep(super::LOOK_EVERY).await;
         }
     }

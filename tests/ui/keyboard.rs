@@ -1,7 +1,6 @@
 //! The same without a mouse: pages by letters, rows by j, and an action by Tab and Enter alone.
 
 use fantoccini::key::Key;
-use serde_json::Value;
 
 use super::browser::Browser;
 use super::program::Program;
@@ -15,7 +14,7 @@ const FOCUSED: &str = "return document.activeElement?.innerText?.trim() ?? ''";
 async fn tab_to(browser: &Browser, name: &str) {
     for _ in 0..TABS_MAX {
         browser.key(Key::Tab).await;
-        if browser.script(FOCUSED).await == Value::from(name) {
+        if browser.script(FOCUSED).await == *name {
             return;
         }
     }

@@ -70,7 +70,9 @@ async fn violations(browser: &Browser) -> Vec<String> {
 
 fn places(violation: &Value) -> String {
     let nodes = violation["nodes"].as_array().into_iter().flatten();
-    nodes.map(|node| format!("\n      {} — {}", node["html"], node["failureSummary"])).collect()
+    let places: Vec<String> =
+        nodes.map(|node| format!("\n      {} — {}", node["html"], node["failureSummary"])).collect();
+    places.concat()
 }
 
 #[tokio::test]

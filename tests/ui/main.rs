@@ -10,6 +10,8 @@
 //! Every browser that is closed also says that its console had no error, that nothing broke the content security policy, and that
 //! nobody but Escrow was asked. Pictures stay in `target/ui/`. One at a time: each has a browser and a program of its own.
 
+#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test there")]
+
 mod browser;
 mod keyboard;
 mod live;

@@ -63,7 +63,9 @@ async fn the_map_leads_to_the_orders_behind_a_number_and_a_saga_is_told_to_obser
     program.doubt("doubted").await;
     let browser = Browser::open(&program.origin).await;
     browser.go("/map/order").await;
-    browser.click("//*[contains(@class, 'map-picture')]//a[contains(@href, 'stuck_on=payment')]").await;
+    let stuck = program.get("/v1/sagas/order/orders/doubted").await["stuck"]["step"].clone();
+    let number = format!("stuck_on={}", stuck.as_str().unwrap());
+    browser.click(&format!("//*[contains(@class, 'map-picture')]//a[contains(@href, '{number}')]")).await;
     browser.until_script("the orders behind it", "return location.pathname === '/orders'").await;
     browser.says(&["doubted"]).await;
 

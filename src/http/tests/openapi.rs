@@ -99,6 +99,7 @@ async fn every_route_of_the_contract_is_described_under_a_name_of_its_own() {
         "get /v1/journal",
         "get /v1/status",
         "get /v1/quarantine",
+        "get /v1/quarantine/reasons",
         "get /v1/quarantine/{id}",
         "post /v1/quarantine/{id}/replay",
         "post /v1/quarantine/{id}/drop",

@@ -168,7 +168,11 @@ fn quarantined(id: i64, body: &[u8]) -> QuarantineRow {
 #[tokio::test]
 async fn quarantine_is_looked_at_replayed_and_dropped() {
     let long = vec![b'a'; 5000];
-    let store = FakeStore { quarantine: vec![quarantined(1, &long), quarantined(2, &[0xff])], ..FakeStore::default() };
+    let store = FakeStore {
+        quarantine: vec![quarantined(1, &long), quarantined(2, &[0xff])],
+        reasons: vec![("no_order_id".to_owned(), 2)],
+        ..FakeStore::default()
+    };
     let api = Api::new(store, FakeDesk::default());
     let list =
         api.get("/v1/quarantine?reason=no_order_id&saga=order&resolved=true&exchange=order_exchange").await.json();

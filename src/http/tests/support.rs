@@ -38,6 +38,7 @@ pub struct FakeStore {
     pub journal: Mutex<Vec<JournalRow>>,
     pub quarantine: Vec<QuarantineRow>,
     pub incidents: Vec<Standing>,
+    pub reasons: Vec<(String, u64)>,
     pub stats: Vec<StepStats>,
     pub doubts: Vec<Doubt>,
     pub modes: BTreeMap<String, Mode>,
@@ -218,13 +219,7 @@ impl Query for FakeStore {
     }
 
     fn quarantine_reasons(&self) -> BoxFuture<'_, Result<Vec<(String, u64)>, StoreError>> {
-        self.answer(|| {
-            let mut counts = BTreeMap::new();
-            for row in self.quarantine.iter().filter(|it| it.resolved.is_none()) {
-                *counts.entry(row.reason.clone()).or_default() += 1;
-            }
-            counts.into_iter().collect()
-        })
+        self.answer(|| self.reasons.clone())
     }
 
     fn doubts(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Doubt>, StoreError>> {

@@ -95,7 +95,9 @@ pub async fn statistics_count_only_steps_that_went_as_usual(bed: Bed) {
     })
     .await;
     store.refresh_stats(Moment(0)).await.unwrap();
-    let stats = store.stats("order".to_owned(), None).await.unwrap();
+    let mut stats = store.stats("order".to_owned(), None).await.unwrap();
+    // The root step of each ended, too, and was not measured.
+    stats.retain(|it| it.step == "payment");
     let shown: Vec<_> = stats.iter().map(|it| (it.version, it.step.as_str(), it.samples)).collect();
     assert_eq!(shown, [(2, "payment", 1), (1, "payment", 100)]);
     let [few, usual] = &stats[..] else { panic!("{stats:?}") };
@@ -105,7 +107,8 @@ pub async fn statistics_count_only_steps_that_went_as_usual(bed: Bed) {
     store.refresh_stats(later).await.unwrap();
     assert!(store.stats("order".to_owned(), None).await.unwrap().is_empty(), "replaced, not added to");
     let measured = store.stats("order".to_owned(), Some(Span::from_secs(3_600))).await.unwrap();
-    assert_eq!(measured.iter().map(|it| it.samples).collect::<Vec<_>>(), [100, 1], "over a window, measured at once");
+    let measured = measured.iter().filter(|it| it.step == "payment");
+    assert_eq!(measured.map(|it| it.samples).collect::<Vec<_>>(), [100, 1], "over a window, measured at once");
 }
 
 pub async fn statistics_count_how_steps_ended(bed: Bed) {
@@ -137,7 +140,7 @@ pub async fn statistics_count_how_steps_ended(bed: Bed) {
     begin(store, orders.chain([(key("open"), Box::new(|_: &mut Order, _| {}) as Change)]).collect()).await;
     let ends =
         |stats: &[StepStats]| stats.iter().map(|it| (it.step.clone(), it.closed, it.timed_out)).collect::<Vec<_>>();
-    let expected = [("payment".to_owned(), 8, 4)];
+    let expected = [("payment".to_owned(), 8, 4), ("placed".to_owned(), 9, 0)];
     let measured = store.stats("order".to_owned(), Some(Span::from_secs(3_600))).await.unwrap();
     assert_eq!(ends(&measured), expected);
     store.refresh_stats(Moment(0)).await.unwrap();

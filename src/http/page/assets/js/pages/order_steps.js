@@ -28,11 +28,11 @@ export function drawSteps(place, order, { stats, detail, entries }) {
   const width = Math.max(240, place.clientWidth);
   fill(chart, picture(order, { usual, undone, limits, entries }, width));
   // The table changes with the order only: redrawing it each second would take the reader's selection away.
-  const key = JSON.stringify([order.sequence, usual.size, undone.size, entries.length]);
+  const key = JSON.stringify([order.sequence, usual.size, undone.size, limits.size, entries.length]);
   const twin = place.lastChild;
   if (twin.dataset.key !== key) {
     twin.dataset.key = key;
-    fill(twin, asTable(order, usual, undone));
+    fill(twin, asTable(order, usual, undone, limits));
   }
 }
 
@@ -60,6 +60,12 @@ function span(text) {
   const units = { d: 864e5, h: 36e5, m: 6e4, s: 1e3, ms: 1 };
   if (!/^(\d+(d|h|ms|m|s))+$/.test(text ?? '')) return null;
   return [...text.matchAll(/(\d+)(d|h|ms|m|s)/g)].reduce((sum, [, count, unit]) => sum + Number(count) * units[unit], 0);
+}
+
+// A closed step has no deadline any more; its first one follows from the definition.
+function deadlineOf(step, limit) {
+  if (step.deadline && (step.status === 'waiting' || step.status === 'compensating')) return time(step.deadline);
+  return step.opened_at && limit ? time(step.opened_at) + limit : null;
 }
 
 const time = (iso) => (iso ? Date.parse(iso) : null);
@@ -94,9 +100,7 @@ function picture(order, { usual, undone, limits, entries }, width) {
 function row(step, x, { usual, undo, limit, end, entries, width }) {
   const middle = ROW / 2;
   const [opened, closed] = [time(step.opened_at), time(step.closed_at)];
-  // A closed step has no deadline any more; its first one follows from the definition.
-  const waits = step.status === 'waiting' || step.status === 'compensating';
-  const deadline = (waits ? time(step.deadline) : null) ?? (opened !== null && limit ? opened + limit : null);
+  const deadline = deadlineOf(step, limit);
   const from = opened ?? closed;
   const to = closed ?? (step.status === 'waiting' ? end : from);
   const bar = from !== null && svg('rect', { x: x(Math.min(from, to)), y: middle - BAR / 2, width: Math.max(3, x(Math.max(from, to)) - x(Math.min(from, to))), height: BAR, rx: 2, class: `bar tone-${toneOf(step)} bar-${step.status}` });
@@ -135,10 +139,11 @@ function axis(length, most) {
   return Array.from({ length: Math.floor(length / step) + 1 }, (_, at) => at * step).filter((at) => at < length * 0.97);
 }
 
-function asTable(order, usual, undone) {
+function asTable(order, usual, undone, limits) {
   const heads = ['Step', 'Status', 'Event', 'Opened', 'Closed', 'Took', 'Usually', 'Deadline', 'Notes'];
   const rows = order.steps.map((it) => {
     const known = usual.get(it.step);
+    const deadline = deadlineOf(it, limits.get(it.step));
     const took = it.opened_at && it.closed_at ? Math.max(0, (time(it.closed_at) - time(it.opened_at)) / 1000) : null;
     const cells = [
       h('span', { class: 'mono' }, it.step),
@@ -148,7 +153,7 @@ function asTable(order, usual, undone) {
       it.closed_at ? when(it.closed_at) : '',
       took === null ? '' : duration(took),
       known?.p50 ? h('span', { title: 'half within, 95 of 100 within' }, `${duration(known.p50)} / ${duration(known.p95)}`) : '',
-      it.deadline ? when(it.deadline) : '',
+      deadline === null ? '' : when(new Date(deadline).toISOString()),
       notes(it, undone.get(it.step)),
     ];
     return h('tr', {}, cells.map((cell, at) => h('td', { data: { label: heads[at] }, class: at >= 3 && at <= 7 ? 'keep' : undefined }, cell)));

@@ -128,7 +128,7 @@ function columns() {
     { head: 'What was wrong', class: 'break', cell: (it) => it.detail },
     { head: 'Event', class: 'break', cell: (it) => it.event ?? '—' },
     { head: 'Order', cell: (it) => order(it) },
-    { head: 'Exchange', class: 'break', cell: (it) => [it.exchange || 'default', it.routing_key && h('span', { class: 'soft' }, ` · ${it.routing_key}`)] },
+    { head: 'Exchange', class: 'break', cell: (it) => [it.exchange || 'HTTP', it.routing_key && h('span', { class: 'soft' }, ` · ${it.routing_key}`)] },
     { head: 'Bytes', numeric: true, cell: (it) => number(it.body_bytes) },
     { head: 'Since then', cell: (it) => (it.resolved ? `${word(it.resolved)} by ${it.resolved_by}` : 'waits') },
   ];
@@ -171,7 +171,7 @@ function one(context) {
         h('p', { class: 'hint' }, prose(REASONS[it.reason] ?? '')),
         facts([
           ['Came', when(it.at)],
-          ['Exchange', it.exchange || 'default'],
+          ['Exchange', it.exchange || 'HTTP'],
           ['Routing key', it.routing_key || 'none'],
           ['Saga', it.saga ? sagaLink(it.saga) : 'of none in particular'],
           ['Event', it.event ?? 'not known'],
