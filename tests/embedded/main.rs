@@ -10,6 +10,7 @@ mod bulk;
 mod doubt;
 mod faulty;
 mod http;
+mod incidents;
 mod migrating;
 mod observe;
 mod outages;

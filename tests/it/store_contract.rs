@@ -7,6 +7,7 @@ mod catalog;
 mod crash;
 mod given;
 mod housekeeping;
+mod incidents;
 mod indexes;
 mod journal;
 mod lists;
@@ -101,6 +102,11 @@ contract! {
         purge_forgets_only_what_is_old_and_done
         stale_watermarks_are_forgotten_long_after_all_else
         statistics_count_only_steps_that_went_as_usual;
+    incidents:
+        incidents_come_back_as_they_were_saved_by_whoever_holds_the_lease
+        what_a_person_acknowledged_stays_when_the_loop_saves
+        incidents_are_listed_opened_last_first_by_every_filter
+        incidents_are_forgotten_after_they_are_over_and_told;
     indexes:
         counts_are_exact_up_to_ten_thousand_and_estimated_beyond
         lists_never_scan_a_table;
