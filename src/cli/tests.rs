@@ -387,7 +387,7 @@ async fn sagas_and_status_fit_a_screen() {
     }
     assert!(server.run(&["saga", "list"]).await.unwrap().text.contains("live"));
     let status = server.run(&["status"]).await.unwrap();
-    for part in ["none: events come over HTTP", "2 since 2026-11-21T09:29:57Z", "no order is stuck", "running 3"] {
+    for part in ["none: events come over HTTP", "2 since 2026-11-21T09:29:57Z", "no incident is open", "running 3"] {
         assert!(status.text.contains(part), "{part}: {}", status.text);
     }
     assert_eq!(json(&server.run(&["status", "-o", "json"]).await.unwrap())["outbox"]["rows"], 2);

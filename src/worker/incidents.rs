@@ -129,11 +129,9 @@ impl Incidents {
         }
     }
 
-    /// Whether this process is the one to judge: it reads the tap, or nobody is known to.
-    fn is_judge(&self, view: &View) -> bool {
-        let Some(tap) = &self.parts.tap else { return true };
-        let health = tap.health();
-        health.consuming || !health.connected || matches!(view, View::Blind(_))
+    /// Whether this process is the one to judge: it reads the tap, or sees by itself that nobody can.
+    fn is_judge(&self, from_memory: &[Observed]) -> bool {
+        self.parts.tap.as_ref().is_none_or(|tap| tap.health().consuming) || !from_memory.is_empty()
     }
 
     fn view(&self, now: Moment) -> View {
@@ -157,7 +155,7 @@ impl Incidents {
         let view = self.view(now);
         // Noted by every replica, also by one that only stands by.
         let from_memory = self.from_memory(&view, now);
-        if !self.is_judge(&view) || !self.has_lease().await? {
+        if !self.is_judge(&from_memory) || !self.has_lease().await? {
             (self.leased_at, self.was_away) = (None, None);
             drop(self.database.went_well(now));
             return Ok(());
@@ -180,7 +178,7 @@ impl Incidents {
         let new: Vec<String> = new.map(About::id).collect();
         let mut episodes = BTreeMap::new();
         if !new.is_empty() {
-            episodes = self.escrow.store.last_episodes(new).at("incidents.episodes").await?;
+            episodes = self.escrow.store.last_episodes(new).await?;
         }
         let changes = decide(open, &episodes, seen, &self.parts.knobs, &*self.parts.routes, now);
         if changes.is_empty() {

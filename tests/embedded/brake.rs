@@ -74,9 +74,13 @@ async fn a_latched_brake_survives_restarts_until_a_person_resets_it() {
     assert_eq!(status["sagas"][0]["brake"]["counted"], 2);
     assert!(status["sagas"][0]["brake"]["latched_at"].is_string());
     assert!(status["problems"][0].as_str().unwrap().contains("the brake of saga order"), "{status}");
-    let incidents = call(&running, "GET", "/v1/incidents", &Value::Null).await;
-    let [incident] = incidents["incidents"].as_array().unwrap().as_slice() else { panic!("{incidents}") };
-    assert_eq!((&incident["cause"], &incident["count"], &incident["step"]), (&json!("held"), &json!(3), &Value::Null));
+    let held = bed.until("the brake is one incident", async || {
+        let list = call(&running, "GET", "/v1/incidents?cause=held", &Value::Null).await;
+        let incident = list["incidents"].as_array()?.first()?.clone();
+        (incident["count"] == 3).then_some(incident)
+    });
+    let incident = held.await;
+    assert_eq!((&incident["cause"], &incident["step"], &incident["peak"]), (&json!("held"), &Value::Null, &json!(3)));
     let path = format!("/v1/orders?incident={}", incident["id"].as_str().unwrap());
     let its = call(&running, "GET", &path, &Value::Null).await;
     assert_eq!(its["orders"].as_array().unwrap().len(), 3);

@@ -11,6 +11,7 @@ mod coverage;
 mod doubt;
 mod faulty;
 mod http;
+mod incidents;
 mod migrating;
 mod observe;
 mod outages;

@@ -8,6 +8,7 @@ mod coverage;
 mod crash;
 mod given;
 mod housekeeping;
+mod incidents;
 mod indexes;
 mod journal;
 mod lists;
@@ -108,6 +109,11 @@ contract! {
         stale_watermarks_are_forgotten_long_after_all_else
         statistics_count_only_steps_that_went_as_usual
         statistics_count_how_steps_ended;
+    incidents:
+        incidents_come_back_as_they_were_saved_by_whoever_holds_the_lease
+        what_a_person_acknowledged_stays_when_the_loop_saves
+        incidents_are_listed_opened_last_first_by_every_filter
+        incidents_are_forgotten_after_they_are_over_and_told;
     indexes:
         counts_are_exact_up_to_ten_thousand_and_estimated_beyond
         lists_never_scan_a_table;

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::source::Source;
 
 /// The files whose waits are steps, each with the words their names begin with.
-const STEPPED: [(&str, &[&str]); 16] = [
+const STEPPED: [(&str, &[&str]); 17] = [
     ("src/store/apply.rs", &["store"]),
     ("src/store/load.rs", &["store"]),
     ("src/store/run.rs", &["store"]),
@@ -24,6 +24,7 @@ const STEPPED: [(&str, &[&str]); 16] = [
     ("src/worker/definitions.rs", &["definitions"]),
     ("src/worker/doubts.rs", &["doubts"]),
     ("src/worker/escrow.rs", &["escrow"]),
+    ("src/worker/incidents.rs", &["incidents"]),
     ("src/worker/ingest.rs", &["ingest"]),
     ("src/worker/looks.rs", &["looks"]),
     ("src/worker/relay.rs", &["relay"]),
@@ -42,7 +43,7 @@ const OTHERS: [(&str, &str); 6] = [
 ];
 
 /// Waits without a name in stepped files: the end of the code before `.await` or of a branch of `select!`, and why.
-const UNNAMED: [(&str, &str); 14] = [
+const UNNAMED: [(&str, &str); 21] = [
     ("shutdown.cancelled()", "waits for the end"),
     ("sleep_or(shutdown, backoff(failures))", "passes time"),
     ("tokio::time::sleep(wait_after(attempt))", "passes time"),
@@ -52,6 +53,13 @@ const UNNAMED: [(&str, &str); 14] = [
     ("work(&mut *session, input)", "one statement that reads"),
     ("self.escrow.store.find_order(task.key.clone())", "reads"),
     ("self.escrow.store.list_orders(alone, Page { limit: 1, cursor: None })", "reads"),
+    ("self.escrow.store.last_episodes(new)", "reads, when an incident opens"),
+    ("self.escrow.store.find_order(act.key.clone())", "reads, when an event comes late"),
+    ("self.escrow.store.journal(filter, page)", "reads, when many orders time out"),
+    ("self.escrow.store.stats(saga.clone(), None)", "reads, when a step goes unanswered"),
+    ("self.escrow.nudges.stuck.notified()", "waits for a nudge"),
+    ("tokio::time::sleep_until(until)", "passes time"),
+    ("escrow.store.lease(INCIDENTS_LEASE.to_owned(), owner, Span(0))", "at the end; the lease ends by itself"),
     ("receipt.ack(false)", "a planted mistake"),
     ("self.tap.look(Vec::new())", "the kill switch: done again by every look"),
     ("self.tap.unbind(wanted.exchange.clone(), wanted.binding_keys())", "the same"),

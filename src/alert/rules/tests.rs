@@ -146,7 +146,7 @@ fn dollars_can_be_written() {
 #[test]
 fn the_example_is_valid() {
     let text = include_str!("../../../alerts.example.yaml");
-    let parsed = parse("alerts.example.yaml", text, &|_| Some("value".to_owned()));
+    let parsed = parse("alerts.example.yaml", text, &|_| Some("https://example.org".to_owned()));
     let parsed = parsed.unwrap_or_else(|findings| panic!("{findings:#?}"));
     assert!(parsed.warnings.is_empty(), "{:?}", parsed.warnings);
     assert_eq!(parsed.rules.channels.len(), 5, "one of each kind");

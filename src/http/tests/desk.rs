@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
-use http_body_util::BodyExt as _;
 use tokio::sync::watch;
-use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::fixtures::*;
-use super::support::bulk;
+use super::support::{bulk, resolved};
 use crate::bus::Delivery;
 use crate::http::state::{ActError, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError};
 use crate::saga::brake::Brake;
@@ -21,7 +19,7 @@ use crate::saga::incident::decide::Standing;
 use crate::saga::migration::{
     Armed, DeadlineEffect, Effects, Migration, MigrationAnswer, MigrationOutcome, StepEffect,
 };
-use crate::saga::order::{Order, OrderKey, StepStatus};
+use crate::saga::order::{OrderKey, StepStatus};
 use crate::saga::queue::QueueFinding;
 use crate::saga::time::Moment;
 use crate::store::{Bulk, BulkAsk, BulkState, Listed, OrderFilter, Page, StoreError};

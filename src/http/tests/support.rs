@@ -280,7 +280,7 @@ pub fn bulk(id: Uuid, ask: BulkAsk) -> Bulk {
     }
 }
 
-fn resolved(id: i64) -> Result<(), ResolveError> {
+pub fn resolved(id: i64) -> Result<(), ResolveError> {
     match id {
         1 => Ok(()),
         2 => Err(ResolveError::Misfit("it was dropped already".to_owned())),

@@ -129,9 +129,14 @@ impl Cause {
     }
 }
 
-/// The incident among `all` that explains `child` and is itself explained by none that does.
-pub fn parent_of<'a>(child: &Incident, all: impl Iterator<Item = &'a Incident>) -> Option<&'a Incident> {
-    all.filter(|it| it.about != child.about && explains(it, child)).min_by_key(|it| place(it))
+/// The incident among `all` that explains `child`, if it is itself explained by none: only then somebody is told of it.
+pub fn parent_of<'a>(child: &Incident, all: &'a [Incident]) -> Option<&'a Incident> {
+    let first = first_explaining(child, all)?;
+    first_explaining(first, all).is_none().then_some(first)
+}
+
+fn first_explaining<'a>(child: &Incident, all: &'a [Incident]) -> Option<&'a Incident> {
+    all.iter().filter(|it| it.about != child.about && explains(it, child)).min_by_key(|it| place(it))
 }
 
 /// The widest first, then the earliest.

@@ -174,7 +174,7 @@ fn calms(incident: &mut Incident, knobs: &Knobs, now: Moment) {
 fn explain(all: &mut BTreeMap<About, Standing>) {
     let lasting: Vec<Incident> = all.values().map(|it| &it.incident).filter(|it| is_open(it)).cloned().collect();
     for standing in all.values_mut().filter(|it| is_open(&it.incident)) {
-        standing.incident.parent = parent_of(&standing.incident, lasting.iter()).map(|it| it.about.id());
+        standing.incident.parent = parent_of(&standing.incident, &lasting).map(|it| it.about.id());
     }
 }
 

@@ -62,6 +62,30 @@ async fn under_a_memory_alarm_deadlines_wait_and_what_is_decided_goes_out_after_
     alive.was_alive();
 }
 
+/// One cause is one incident, whatever follows from it.
+#[expect(clippy::await_holding_lock, reason = "the lock is a test's turn, held by one task and never awaited")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_gone_is_one_incident_and_no_service_is_blamed() {
+    let (broker, _turn) = turn();
+    let (url, vhost) = (postgres::shared().database().await, broker.vhost());
+    let scene = Scene::start(&url, &vhost.url(), &vhost.url()).await;
+    scene.open().await;
+    block_in_place(|| broker.stop());
+    let list = async || scene.escrow().get("/v1/incidents").await?["incidents"].as_array().cloned();
+    let opened = async || list().await.filter(|all| !all.is_empty());
+    let first = scene.escrow().until("it is an incident", opened).await.remove(0);
+    let is_sight = |it: &serde_json::Value| it["cause"] == "broker_away" || it["cause"] == "blind";
+    assert!(is_sight(&first), "{first}");
+    scene.outlast().await;
+    let blinded = async || list().await.filter(|all| all.len() > 1);
+    let all = scene.escrow().until("what follows from it is there too", blinded).await;
+    assert!(all.iter().all(is_sight), "{all:?}");
+    let heads: Vec<_> = all.iter().filter(|it| it["parent"].is_null()).collect();
+    assert_eq!(heads.len(), 1, "{all:?}");
+    block_in_place(|| broker.start());
+    scene.escrow().ready().await;
+}
+
 async fn alarm_is_shown(escrow: &Escrow) {
     escrow
         .until("the alarm is shown", async || {

@@ -34,9 +34,11 @@ async fn fill(bed: &Bed) {
          INSERT INTO journal (saga, order_id, sequence, at, kind, body, hash)
          SELECT saga, order_id, 1, created_at, CASE WHEN created_at % 100 = 0 THEN 'command' ELSE 'event' END, '{{}}', {bytes}
          FROM orders;
+         INSERT INTO incidents (id, episode, cause, saga, status, count, peak, first_at, last_at, opened_at, samples, why)
+         SELECT order_id, 1, 'timed_out', saga, CASE WHEN created_at % 1000 = 0 THEN 'open' ELSE 'resolved' END, 1, 1, 1, 1,
+             created_at, '[]', '' FROM orders;
          INSERT INTO quarantine (at, reason, detail, exchange, routing_key, envelope, body, body_bytes, resolved)
-         SELECT created_at, 'unreadable', '', '', '', '{{}}', {bytes}, 1, CASE WHEN created_at % 100 = 0 THEN NULL ELSE 'dropped' END
-         FROM orders;
+         SELECT created_at, 'unreadable', '', '', '', '{{}}', {bytes}, 1, CASE WHEN created_at % 1000 <> 0 THEN 'dropped' END FROM orders;
          ANALYZE"
     ))
     .await
@@ -110,6 +112,14 @@ fn other_statements(bed: &Bed) -> Vec<(&'static str, String)> {
         ),
         ("next", statement(bed, &["next_due"], &["7::bigint"], &["7"])),
         ("sagas", statement(bed, &["known_sagas"], &[], &[])),
+        ("open incidents", statement(bed, &["incident_columns", "open_incidents"], &[], &[])),
+        ("incidents", {
+            let rest = ["50000", "'o7'", "1", "NULL", "NULL", "51"];
+            let postgres = [&["ARRAY['open','resolved']"], &rest[..]].concat();
+            let lite = [&["'[\"open\",\"resolved\"]'"], &rest[..]].concat();
+            statement(bed, &["incident_columns", "list_incidents"], &postgres, &lite)
+        }),
+        ("quarantine growth", statement(bed, &["quarantine_growth"], &["59000", "100"], &["59000", "100"])),
         ("waits", statement(bed, &["known_waits"], &[], &[])),
         ("reasons", statement(bed, &["quarantine_reasons"], &[], &[])),
         ("waiting", statement(bed, &["count_waiting"], &[], &[])),
@@ -132,7 +142,7 @@ fn scans(bed: &Bed, line: &str) -> bool {
     }
     // A scan that goes by an index names it after the table.
     let mut words = line.split(' ');
-    let tables = ["o", "j", "a", "held", "orders", "journal", "order_attributes", "quarantine"];
+    let tables = ["o", "j", "a", "i", "n", "held", "orders", "journal", "order_attributes", "incidents", "quarantine"];
     words.next() == Some("SCAN") && words.next().is_some_and(|it| tables.contains(&it)) && words.next().is_none()
 }
 

@@ -26,10 +26,10 @@ async fn write(bed: &Bed, incident: &Incident, number: u64, kind: NoticeKind, ch
 }
 
 pub async fn notices_of_one_incident_leave_one_after_the_other(bed: Bed) {
-    let (first, second) = (silent(1), silent(2));
+    let (first, second) = (over(silent(1)), silent(2));
     // Written in the wrong sequence.
     write(&bed, &second, 1, NoticeKind::Trigger, &["pager"]).await;
-    write(&bed, &over(first.clone()), 3, NoticeKind::Resolve, &["pager"]).await;
+    write(&bed, &first, 3, NoticeKind::Resolve, &["pager"]).await;
     write(&bed, &first, 1, NoticeKind::Trigger, &["pager"]).await;
     write(&bed, &first, 2, NoticeKind::Update, &["pager"]).await;
     let trigger = claim(&bed, "pager").await.expect("it is the first");
