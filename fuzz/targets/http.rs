@@ -15,6 +15,7 @@ use escrow::http::state::{ActError, ApiState, Ask, Desk, ResolveError, StatusRep
 use escrow::saga::brake::Brake;
 use escrow::saga::catalog::Catalog;
 use escrow::saga::definition::Mode;
+use escrow::saga::incident::decide::Standing;
 use escrow::saga::migration::{Migration, MigrationAnswer};
 use escrow::saga::parse::parse;
 use escrow::saga::time::Moment;
@@ -221,6 +222,10 @@ impl Desk for FakeDesk {
 
     fn reset_brake(&self, _: String, _: String, _: String) -> BoxFuture<'_, Result<Brake, StoreError>> {
         done(Ok(Brake::default()))
+    }
+
+    fn ack_incident(&self, _: String, _: String, _: String) -> BoxFuture<'_, Result<Option<Standing>, StoreError>> {
+        done(Ok(None))
     }
 
     fn set_mode(&self, _: String, _: Mode, _: String, _: String) -> BoxFuture<'_, Result<(), StoreError>> {
