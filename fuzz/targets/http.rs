@@ -225,12 +225,7 @@ impl Desk for FakeDesk {
         done(Ok(Brake::default()))
     }
 
-    fn ack_incident(
-        &self,
-        _: String,
-        _: String,
-        _: String,
-    ) -> BoxFuture<'_, Result<Option<Standing>, StoreError>> {
+    fn ack_incident(&self, _: String, _: String, _: String) -> BoxFuture<'_, Result<Option<Standing>, StoreError>> {
         done(Ok(None))
     }
 

@@ -123,8 +123,8 @@ fn narrow_to_incident(filter: &mut OrderFilter, catalog: &Catalog, id: &str) -> 
 }
 
 fn about(catalog: &Catalog, id: &str) -> Option<(Cause, String, Option<String>)> {
-    let sagas = catalog.newest_all().map(|saga| saga.name.as_str()).chain(std::iter::once(""));
-    sagas.into_iter().find_map(|saga| {
+    let mut sagas = catalog.newest_all().map(|saga| saga.name.as_str()).chain(std::iter::once(""));
+    sagas.find_map(|saga| {
         let names = [saga.to_owned()];
         let steps = if saga.is_empty() { BTreeSet::new() } else { step_names(catalog, &names) };
         std::iter::once(None).chain(steps.into_iter().map(Some)).find_map(|step| {

@@ -63,7 +63,7 @@ const RENEW_AFTER: Duration = Duration::from_secs(2);
 const SLOWLY: Duration = Duration::from_secs(2);
 
 /// A process that has not run for this long may not have heard of a step yet.
-const UNSURE_FOR: Duration = Duration::from_secs(600);
+const UNSURE_FOR: Duration = Duration::from_mins(10);
 
 /// Acts read in one query, and how many queries one run may take: what is left comes with the next run.
 const ACTS_PAGE: usize = 1_000;
@@ -130,8 +130,8 @@ impl Incidents {
     }
 
     /// Whether this process is the one to judge: it reads the tap, or sees by itself that nobody can.
-    fn is_judge(&self, from_memory: &[Observed]) -> bool {
-        self.parts.tap.as_ref().is_none_or(|tap| tap.health().consuming) || !from_memory.is_empty()
+    fn is_judge(&self, remembered: &[Observed]) -> bool {
+        self.parts.tap.as_ref().is_none_or(|tap| tap.health().consuming) || !remembered.is_empty()
     }
 
     fn view(&self, now: Moment) -> View {
@@ -154,16 +154,16 @@ impl Incidents {
         let now = self.escrow.store.now().at("incidents.now").await?;
         let view = self.view(now);
         // Noted by every replica, also by one that only stands by.
-        let from_memory = self.from_memory(&view, now);
-        if !self.is_judge(&from_memory) || !self.has_lease().await? {
+        let remembered = self.remembered(&view, now);
+        if !self.is_judge(&remembered) || !self.has_lease().await? {
             (self.leased_at, self.was_away) = (None, None);
             drop(self.database.went_well(now));
             return Ok(());
         }
         self.note_return(now);
         let open = self.escrow.store.open_incidents().at("incidents.open").await?;
-        let mut seen = self.from_store(now).await?;
-        seen.observed.extend(from_memory);
+        let mut seen = self.stored(now).await?;
+        seen.observed.extend(remembered);
         seen.observed.extend(self.was_away.clone());
         if view == View::Clear {
             seen.observed.extend(self.silent(now).await?);
@@ -209,7 +209,7 @@ impl Incidents {
     }
 
     /// What this process knows without asking.
-    fn from_memory(&mut self, view: &View, now: Moment) -> Vec<Observed> {
+    fn remembered(&mut self, view: &View, now: Moment) -> Vec<Observed> {
         let mut all = Vec::new();
         let switched_off = self.escrow.sight.is_switched_off();
         if let Some((since, who)) = &switched_off {
@@ -255,7 +255,7 @@ impl Incidents {
         Some(observing::plain(Cause::Blind, &saga, since, now, why))
     }
 
-    async fn from_store(&mut self, now: Moment) -> Result<Seen, StoreError> {
+    async fn stored(&mut self, now: Moment) -> Result<Seen, StoreError> {
         let catalog = self.escrow.catalog();
         let groups = self.escrow.store.stuck_groups().at("incidents.stuck_groups").await?;
         let states = self.escrow.store.saga_states().at("incidents.saga_states").await?;

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use escrow::app::Running;
+use escrow::saga::input::Action;
 use escrow::saga::time::Span;
 use serde_json::{Value, json};
 
-use super::bed::{Bed, ORDER};
+use super::bed::{Bed, ORDER, act};
 use super::http::call;
 
 /// Ten thousand orders take their time on a machine that is busy.
@@ -186,5 +187,21 @@ async fn a_service_that_answers_nobody_is_silent_and_its_orders_are_told_of_once
     assert_eq!(told().await, 1, "one cause, one alert");
     bed.event("Paid", "9");
     until(&running, "service_silent", "calmed", |it| !it["calm_since"].is_null()).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_piles_up_in_quarantine_and_what_comes_for_a_closed_order_are_incidents() {
+    let (bed, running) = bed(&alerting()).await;
+    place(&bed, 1).await;
+    act(&running, "0", Action::Close).await.unwrap();
+    bed.event("Paid", "0");
+    let late = until(&running, "late_on_ended", "opened", |it| it["count"] == 1).await;
+    assert_eq!((&late["samples"], &late["saga"]), (&json!(["0"]), &json!("order")));
+    for message in 0..25 {
+        bed.say(Some(&message.to_string()), &json!({"type": "Placed"}));
+    }
+    let piled = until(&running, "quarantine", "opened", |it| it["count"] == 25).await;
+    assert!(piled["why"].as_str().unwrap().contains("25 messages"), "{piled}");
     running.stop().await;
 }

@@ -107,13 +107,12 @@ pub fn decide(
     let mut lasting = seen.unjudged;
     for observed in seen.observed {
         lasting.insert(observed.about.clone());
-        match all.get_mut(&observed.about) {
-            Some(standing) => goes_on(&mut standing.incident, observed),
-            None => {
-                let episode = episodes.get(&observed.about.id()).copied().unwrap_or(0) + 1;
-                let incident = opened(observed, episode, now);
-                all.insert(incident.about.clone(), Standing { incident, told: Told::default() });
-            }
+        if let Some(standing) = all.get_mut(&observed.about) {
+            goes_on(&mut standing.incident, observed);
+        } else {
+            let episode = episodes.get(&observed.about.id()).copied().unwrap_or(0) + 1;
+            let incident = opened(observed, episode, now);
+            all.insert(incident.about.clone(), Standing { incident, told: Told::default() });
         }
     }
     for (about, standing) in &mut all {

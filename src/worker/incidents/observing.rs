@@ -109,7 +109,7 @@ pub fn quarantine(growth: Vec<QuarantineGrowth>) -> Vec<Observed> {
 }
 
 /// The steps whose timeouts are many enough to look at what else came due on them.
-pub fn may_be_stalled<'a>(groups: &BTreeMap<(&'a str, &'a What), Vec<&'a Act>>) -> Vec<(String, String, usize)> {
+pub fn may_be_stalled(groups: &BTreeMap<(&str, &What), Vec<&Act>>) -> Vec<(String, String, usize)> {
     let steps = groups.iter().filter(|(_, acts)| acts.len() >= STALLED_MIN);
     let named = steps.filter_map(|((saga, what), acts)| match what {
         What::TimedOut(step) => Some(((*saga).to_owned(), step.clone(), acts.len())),

@@ -65,7 +65,7 @@ pub async fn incidents_come_back_as_they_were_saved_by_whoever_holds_the_lease(b
         Notice { channel: "pager".to_owned(), kind: NoticeKind::Trigger, number: 1, incident: one.incident.clone() };
     assert!(save(store, owner, vec![one.clone()], vec![notice.clone()]).await);
     assert!(save(store, owner, vec![one.clone()], vec![notice.clone()]).await, "the same again is the same row");
-    assert_eq!(store.open_incidents().await.unwrap(), [one.clone()]);
+    assert_eq!(store.open_incidents().await.unwrap(), std::slice::from_ref(&one));
     let keys = bed.lines("SELECT CAST(key AS text) AS key FROM notices", "key").await;
     assert_eq!(keys, [notice.key().to_string()]);
     assert!(store.lease(INCIDENTS_LEASE.to_owned(), owner, Span(0)).await.unwrap());
