@@ -4,6 +4,7 @@
 
 mod arrival;
 mod identity;
+mod migrating;
 mod placing;
 mod splitting;
 mod stage;

@@ -99,6 +99,9 @@ fn reconsidering_while_the_doubt_holds_changes_nothing() {
 fn a_gap_concerns_the_orders_open_at_that_moment() {
     given(SAGA).when([at("1s").then(gap()), at("2s").event("OrderPlaced")]).then("unproven: -");
     given(SAGA).when([event("OrderPlaced"), at("2s").then(gap())]).then("unproven: gap");
+    let ended = || given(SAGA).when(["OrderPlaced", "Paid", "Packed", "Shipped"].map(event)).then("order: completed");
+    ended().when([at("2s").then(gap())]).then("unproven: -");
+    ended().when([gap()]).then("unproven: gap");
 }
 
 #[test]
