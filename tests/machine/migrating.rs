@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::properties::{Op, Plan, ops, plans, play, refold, step, text};
 use super::run::{Run, given, version};
-use super::when::{Seen, What, When, at, command, confirm, due, event, reconsider};
+use super::when::{at, command, confirm, due, event, reconsider};
 
 const FIRST: &str = "
 steps:
@@ -132,10 +132,7 @@ steps:
   gift: { after: placed, done: Wrapped, within: 1m }
   payment: { after: placed, done: Paid, within: 5m }
 ";
-    let noted = |name: &str| {
-        let attributes = vec![("note".to_owned(), json!(name))];
-        When { at: None, what: What::Event(Seen { name: name.to_owned(), attributes, ..Seen::default() }) }
-    };
+    let noted = |name: &str| event(name).attribute("note", json!(name));
     let wrapped = || given(first).when([event("OrderPlaced"), noted("Wrapped")]);
     wrapped().when([noted("Paid")]).then("attributes: note=\"Paid\"");
     moved(wrapped(), 2, second).0.when([noted("Paid")]).then("attributes: note=\"Wrapped\"");

@@ -116,6 +116,16 @@ fn a_message_that_could_not_be_read_concerns_its_order_or_those_that_wait_for_it
 }
 
 #[test]
+fn on_the_way_back_it_concerns_what_waits_for_that_very_undoing() {
+    let turned = || given(SAGA).when([event("OrderPlaced"), event("Paid"), event("OrderCancelled"), due("1s")]);
+    turned()
+        .then("payment: compensating round 1 awaiting")
+        .when([unreadable(Some("Refunded"), None)])
+        .then("unproven: quarantine");
+    turned().when([unreadable(Some("Unplaced"), None)]).then("unproven: -");
+}
+
+#[test]
 fn inferred_never_goes_by_itself() {
     given(SAGA)
         .when([event("OrderPlaced").inferred(), due("30s")])
