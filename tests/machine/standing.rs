@@ -2,6 +2,7 @@
 
 use escrow::saga::machine::expected_steps;
 use escrow::saga::status::{Status, StuckReason};
+use serde_json::json;
 
 use super::run::{Run, given};
 use super::when::{command, confirm, due, event};
@@ -54,6 +55,37 @@ fn skipped_steps_and_conditional_ones_nobody_asked_for_are_not_expected() {
     assert_eq!(expected(&run), "placed, payment, packing");
     let asked = run.when([event("ExtraAsked")]);
     assert_eq!(expected(&asked), "placed, payment, extra, packing");
+}
+
+#[test]
+fn an_attribute_is_from_the_root_or_else_from_the_first_step_of_the_file_that_has_it() {
+    let saga = "
+attributes: { customer: /customer }
+steps:
+  packing: { after: placed, done: Packed }
+  payment: { after: placed, done: Paid }
+  placed: { done: OrderPlaced }
+";
+    let by = |name: &str| event(name).attribute("customer", json!(name));
+    let run = given(saga).when([by("Paid")]).then("attributes: customer=\"Paid\"");
+    let run = run.when([by("Packed"), by("Paid")]).then("attributes: customer=\"Packed\"");
+    let run = run.when([event("Packed").attribute("customer", json!("another"))]);
+    let run = run.then("attributes: customer=\"Packed\"");
+    run.when([by("OrderPlaced"), by("Packed")]).then("attributes: customer=\"OrderPlaced\"");
+}
+
+/// Statistics of how long steps take are of no use where the tap was read late.
+#[test]
+fn a_duration_counts_only_if_the_tap_was_read_within_a_second_at_both_ends() {
+    let live = |opens: &str, closes: &str| {
+        let run = given(SAGA).when([event("OrderPlaced").read_after(opens), event("Paid").read_after(closes)]);
+        run.then("payment: done").order.steps[1].live
+    };
+    assert!(live("5ms", "999ms") && live("999ms", "5ms"));
+    assert!(!live("5ms", "1s") && !live("1s", "5ms"));
+    let retried = SAGA.replace("within: 30s", "within: 30s, retry: { times: 1, every: 5s, to: original }");
+    let run = given(&retried).when([event("OrderPlaced"), due("30s"), event("Paid")]).then("payment: done attempts 1");
+    assert!(!run.order.steps[1].live, "it was asked again");
 }
 
 #[test]
