@@ -47,5 +47,10 @@ printf '//! The pure core.\npub mod bus;\npub mod faults;\npub mod saga;\npub mo
 } >"$INTO/Cargo.toml"
 
 cd "$INTO"
-# PROPTEST_CASES: a mutant that needs thousands of cases to be noticed is noticed too late.
-exec cargo mutants --no-shuffle --timeout 120 --colors never "$@"
+# What changes nothing: planted mistakes are off here, so "never planted" is what the code says already, and how one would be
+# made matters to nobody.
+equal=(
+    --exclude-re 'replace match guard is_planted\(\S*\) with false'
+    --exclude-re 'replace \+ with . in Machine.*::send_compensation'
+)
+exec cargo mutants --no-shuffle --timeout 120 --colors never "${equal[@]}" "$@"

@@ -73,10 +73,8 @@ impl Catalog {
         self.sagas.iter().flat_map(|(name, versions)| {
             let opens = self.newest(name).map_or(u32::MAX, |saga| saga.version);
             let last = self.applied_last(name).map_or(opens, |saga| saga.version);
-            versions.values().filter(move |saga| {
-                let is_next = saga.version == last || (opens < saga.version && saga.version < last);
-                is_next && saga.version != opens
-            })
+            let waits = move |version: u32| version == last || (opens..last).contains(&version);
+            versions.values().filter(move |saga| waits(saga.version) && saga.version != opens)
         })
     }
 
@@ -137,7 +135,9 @@ mod tests {
         catalog.apply_last("a", 1);
         assert_eq!(newest(&catalog), [2]);
         assert_eq!(catalog.held().map(|saga| saga.version).collect::<Vec<_>>(), [1]);
-        catalog.rest([1, 2, 3].map(|version| ("a".to_owned(), version)).into());
+        let idle = [1, 2, 3].map(|version| ("a".to_owned(), version)).into();
+        catalog.rest(BTreeSet::clone(&idle));
+        assert_eq!(catalog.idle(), &idle, "as it was said, also of those that open orders");
         assert_eq!(catalog.watching().map(|saga| saga.version).collect::<Vec<_>>(), [1, 2]);
         catalog.hold_at("a", 1);
         assert_eq!((newest(&catalog), catalog.held().count(), catalog.watching().count()), (vec![1], 0, 1));

@@ -377,6 +377,27 @@ mod tests {
     }
 
     #[test]
+    fn a_template_as_text_has_no_quotes_and_knows_whether_it_reads_steps() {
+        for (template, text, reads) in [
+            (json!("{{ order_id }}"), "4711", false),
+            (json!("{{ body.data.n }}"), "5", false),
+            (json!("key.{{ steps.payment.event.z }}"), "key.1", true),
+            (json!(["{{ steps.payment.event.z }}", true]), "[1,true]", true),
+            (json!({"a": "{{ order_id }}", "b": ["{{ steps.payment.event.z }}"]}), r#"{"a":"4711","b":[1]}"#, true),
+            (json!({"a": 1}), r#"{"a":1}"#, false),
+        ] {
+            let compiled = Template::compile(&template).unwrap();
+            assert_eq!(
+                (compiled.render_text(&scope()).as_deref(), compiled.reads_steps()),
+                (Ok(text), reads),
+                "{template}"
+            );
+        }
+        let shown = format!("{:?}", Expression::compile("1 + 1").unwrap());
+        assert_eq!(shown, "Expression(1 + 1)");
+    }
+
+    #[test]
     fn a_failure_is_said_and_never_false() {
         let missing = Expression::compile("body.data.nothing == 'x'").unwrap();
         assert!(missing.holds(&scope()).unwrap_err().contains("nothing"));

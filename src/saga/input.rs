@@ -82,11 +82,6 @@ impl Payload {
         hash.update(self.envelope.to_string());
         hash.finalize().into()
     }
-
-    /// The body as JSON, if it is kept and is JSON.
-    pub fn json(&self) -> Option<Value> {
-        serde_json::from_slice(self.body.as_deref()?).ok()
-    }
 }
 
 /// What became of a message Escrow published.

@@ -177,4 +177,31 @@ mod tests {
             assert_eq!(Span(micros).to_string(), text);
         }
     }
+
+    #[test]
+    fn a_span_of_ten_years_is_the_longest_that_can_be_written() {
+        assert_eq!(Span::parse("3660d"), Ok(Span(316_224_000_000_000)));
+        assert_eq!(Span::parse("316224000s"), Span::parse("3660d"));
+        assert!(Span::parse("3660d1ms").unwrap_err().contains("ten years"));
+        assert_eq!(Span::from_secs(1).scaled(1e30), Span(316_224_000_000_000));
+        assert_eq!((Span::from_secs(4).scaled(1.5), Span::from_secs(4).scaled(-1.0)), (Span(6_000_000), Span(0)));
+    }
+
+    #[test]
+    fn a_span_is_the_same_in_every_unit() {
+        assert_eq!((Span::from_secs(2), Span::from_millis(2)), (Span(2_000_000), Span(2_000)));
+        assert_eq!(Span(1_500_000).as_std(), std::time::Duration::from_millis(1_500));
+        assert_eq!(Span(-1).as_std(), std::time::Duration::ZERO);
+        assert!((Span(1_500_000).as_secs_f64() - 1.5).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_moment_is_shown_as_it_is_read() {
+        let text = "2026-01-01T00:00:00.000001Z";
+        let moment = Moment::parse(text).unwrap();
+        assert_eq!((moment, moment.to_string().as_str()), (Moment(1_767_225_600_000_001), text));
+        assert_eq!(Moment(i64::MAX).to_string(), format!("{}us", i64::MAX), "later than any calendar");
+        assert_eq!((moment.since(Moment(1_767_225_600_000_000)), Moment(0).since(moment)), (Span(1), Span(0)));
+        assert_eq!(Moment::parse("yesterday"), None);
+    }
 }

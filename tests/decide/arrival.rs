@@ -93,6 +93,19 @@ fn an_answer_nobody_waits_for_is_unplaced_and_its_replay_names_the_order() {
 }
 
 #[test]
+fn triggers_and_cancellations_go_down_the_line_too() {
+    let saga = format!("{SAGA}  extra: {{ when: Asked, after: paid, done: Given }}\ncancelled_by: Cancelled\n");
+    let mut stage = Stage::new([saga.as_str()]);
+    stage.batch(&[bare("Placed"), bare("Placed")]);
+    stage.batch(&[bare("Asked"), bare("Asked"), bare("Cancelled"), bare("Cancelled")]);
+    for order in stage.orders.values() {
+        assert!(order.steps[2].trigger.is_some() && order.life.cancelled.is_some(), "{order:#?}");
+    }
+    let changes = stage.batch(&[bare("Asked"), bare("Cancelled")]);
+    assert_eq!((changes.tally.applied, stage.reasons()), (0, vec!["unplaced", "unplaced"]));
+}
+
+#[test]
 fn a_redelivered_message_is_placed_once() {
     let mut stage = Stage::new([SAGA]);
     let batch = [bare("Placed"), bare("Placed"), bare("Paid")];

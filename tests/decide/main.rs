@@ -5,6 +5,7 @@
 mod arrival;
 mod coverage;
 mod identity;
+mod migrating;
 mod placing;
 mod splitting;
 mod stage;

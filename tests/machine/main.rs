@@ -23,6 +23,7 @@ mod rule_12_undoing;
 mod rule_13_late;
 mod rule_14_brake;
 mod rule_15_actions;
+mod standing;
 mod state_table;
 mod tellings;
 mod trail;

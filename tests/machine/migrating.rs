@@ -9,6 +9,7 @@ use escrow::saga::parse::parse;
 use escrow::saga::time::Span;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use serde_json::json;
 
 use super::properties::{Op, Plan, ops, plans, play, refold, step, text};
 use super::run::{Run, given, version};
@@ -112,6 +113,32 @@ fn a_compensation_mended_in_the_new_version_is_the_one_that_is_asked_again() {
     let run = run.then("order: stuck (compensation_unroutable payment)\n sent: Refund");
     let (run, _) = moved(run, 2, &mended);
     run.when([command(Action::Retry)]).then("payment: compensating round 1 sending 2 awaiting\n sent: GiveBack");
+}
+
+/// Both sources change places: what came from the first in the file is still what came from it.
+#[test]
+fn an_attribute_keeps_its_source_and_a_need_its_step_wherever_the_step_went() {
+    let first = "
+attributes: { note: /note }
+steps:
+  placed: { done: OrderPlaced }
+  payment: { after: placed, done: Paid, within: 5m }
+  gift: { after: placed, done: Wrapped, within: 1m }
+";
+    let second = "
+attributes: { note: /note }
+steps:
+  placed: { done: OrderPlaced }
+  gift: { after: placed, done: Wrapped, within: 1m }
+  payment: { after: placed, done: Paid, within: 5m }
+";
+    let noted = |name: &str| event(name).attribute("note", json!(name));
+    let wrapped = || given(first).when([event("OrderPlaced"), noted("Wrapped")]);
+    wrapped().when([noted("Paid")]).then("attributes: note=\"Paid\"");
+    moved(wrapped(), 2, second).0.when([noted("Paid")]).then("attributes: note=\"Wrapped\"");
+
+    let stuck = given(first).when([event("OrderPlaced"), due("1m")]).then("order: stuck (timed_out gift)");
+    moved(stuck, 2, second).0.then("order: stuck (timed_out gift)").when([event("Wrapped")]).then("order: running");
 }
 
 #[test]

@@ -99,6 +99,9 @@ fn reconsidering_while_the_doubt_holds_changes_nothing() {
 fn a_gap_concerns_the_orders_open_at_that_moment() {
     given(SAGA).when([at("1s").then(gap()), at("2s").event("OrderPlaced")]).then("unproven: -");
     given(SAGA).when([event("OrderPlaced"), at("2s").then(gap())]).then("unproven: gap");
+    let ended = || given(SAGA).when(["OrderPlaced", "Paid", "Packed", "Shipped"].map(event)).then("order: completed");
+    ended().when([at("2s").then(gap())]).then("unproven: -");
+    ended().when([gap()]).then("unproven: gap");
 }
 
 #[test]
@@ -110,6 +113,16 @@ fn a_message_that_could_not_be_read_concerns_its_order_or_those_that_wait_for_it
     begun().when([unreadable(Some("Paid"), None)]).then("unproven: -");
     begun().when([unreadable(None, None)]).then("unproven: quarantine");
     begun().when([unreadable(Some("Packed"), None), event("Packed")]).then("unproven: -");
+}
+
+#[test]
+fn on_the_way_back_it_concerns_what_waits_for_that_very_undoing() {
+    let turned = || given(SAGA).when([event("OrderPlaced"), event("Paid"), event("OrderCancelled"), due("1s")]);
+    turned()
+        .then("payment: compensating round 1 awaiting")
+        .when([unreadable(Some("Refunded"), None)])
+        .then("unproven: quarantine");
+    turned().when([unreadable(Some("Unplaced"), None)]).then("unproven: -");
 }
 
 #[test]

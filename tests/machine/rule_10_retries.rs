@@ -1,6 +1,8 @@
 //! Rule 10: overdue: retries first, if any are left; then `timed_out`, the telling, and `on_timeout`.
 
-use super::run::given;
+use escrow::saga::outgoing::derived_id;
+
+use super::run::{ORDER_ID, given};
 use super::when::{at, confirm, due, event};
 
 const SAGA: &str = "
@@ -31,6 +33,17 @@ fn each_retry_waits_every_times_backoff_from_the_word_of_the_broker() {
         .then("packing: waiting attempts 3 until 3m40s")
         .when([due("3m40s")])
         .then("order: stuck (timed_out packing)\n told: packing.timed_out, stuck\n sent: -\n trail: deadline packing");
+}
+
+/// The trail names each attempt by an id that anybody can derive again.
+#[test]
+fn each_attempt_has_a_name_of_its_own() {
+    let named = |attempt| derived_id(&["order", ORDER_ID, "packing", "retry", attempt]).to_string();
+    given(SAGA)
+        .when([event("OrderPlaced"), due("1m")])
+        .then(&format!("ids: {}", named("1")))
+        .when([confirm("routed"), due("2m")])
+        .then(&format!("ids: {}", named("2")));
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use escrow::saga::input::Action;
 use escrow::saga::outgoing::{Content, derived_id};
+use escrow::saga::time::Span;
 use serde_json::json;
 
 use super::run::{ORDER_ID, Run, given};
-use super::when::{at, command, confirm, due, event};
+use super::when::{at, command, confirm, due, event, gap};
 
 const CHAIN: &str = "
 steps:
@@ -277,4 +278,49 @@ steps:
     given(saga)
         .when([event("OrderPlaced"), event("Opened").part("a"), event("GateFailed"), due("1s"), due("30s")])
         .then("open: compensating round 1 awaiting\n sent: Close\n parcels: pending");
+}
+
+#[test]
+fn a_counted_step_that_was_done_with_nothing_counted_has_nothing_to_undo() {
+    let saga = "
+steps:
+  placed: { done: OrderPlaced }
+  parcels: { after: placed, done: Shipped, count: 0, by: /parcel, compensation: { publish: Recall } }
+  note: { after: placed, done: Noted }
+";
+    given(saga)
+        .when([event("OrderPlaced")])
+        .then("steps: placed done, parcels done, note waiting")
+        .when([command(Action::Compensate), command(Action::Skip).on("note")])
+        .then("order: failed\n sent: -");
+}
+
+#[test]
+fn a_done_of_a_compensation_in_advance_counts_once_and_only_for_what_was_done() {
+    let saga = "
+steps:
+  placed: { done: OrderPlaced, compensation: { publish: Unplace, done: Unplaced } }
+  parcels: { after: placed, done: Shipped, count: 0, by: /parcel, compensation: { publish: Recall, done: Recalled } }
+  note: { after: placed, done: Noted }
+";
+    given(saga)
+        .when([event("OrderPlaced"), event("Unplaced"), event("Unplaced"), event("Recalled")])
+        .then("trail: event OrderPlaced, event Unplaced, repeated Unplaced, late Recalled\n order: running");
+}
+
+#[test]
+fn the_word_of_the_broker_gives_a_compensation_its_whole_time_whatever_a_person_gave_it_before() {
+    turned()
+        .when([command(Action::Extend(Span::from_secs(1))).on("stock"), at("10s").confirm("routed")])
+        .then("stock: compensating round 1 until 1m10s");
+    turned()
+        .when([command(Action::Extend(Span::from_secs(600))).on("stock"), at("10s").confirm("routed")])
+        .then("stock: compensating round 1 until 10m1s");
+}
+
+#[test]
+fn an_overdue_compensation_in_doubt_is_not_sent_again_and_the_trail_says_why() {
+    turned()
+        .when([confirm("routed"), gap(), due("2m")])
+        .then("order: stuck (compensation_overdue stock)\n sent: -\n trail: confirmation stock (routed), deadline Release <gap>");
 }

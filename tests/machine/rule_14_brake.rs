@@ -32,6 +32,8 @@ fn a_held_order_still_recovers() {
 fn a_person_releases_it_past_the_brake_or_drops_it() {
     held().when([command(Action::Release)]).then("order: compensating\n sent: Unplace\n told: compensating");
     held().when([command(Action::Drop)]).then("order: stuck (timed_out payment)\n sent: -\n told: -");
+    let dropped = held().when([command(Action::Drop)]);
+    assert_eq!(dropped.order.life.turn, None, "nothing speaks for turning back any more");
     held().when([command(Action::Drop), at("1m").event("Paid")]).then("order: running\n payment: done late");
 }
 

@@ -4,7 +4,7 @@ use escrow::saga::input::Action;
 use escrow::saga::journal::Kind;
 use escrow::saga::time::Span;
 
-use super::run::{Run, given};
+use super::run::{Run, START, given};
 use super::when::{When, at, command, confirm, due, event, gap};
 
 const SAGA: &str = "
@@ -100,6 +100,46 @@ fn extend_gives_a_step_a_compensation_or_the_order_more_time() {
 }
 
 #[test]
+fn extend_without_a_step_is_about_the_whole_order_unless_a_step_needs_a_person() {
+    let run = given(SAGA).when([event("OrderPlaced"), command(HALF_HOUR)]).then("packing: waiting until 1m");
+    assert_eq!(run.order.life.deadline.unwrap().since(START), Span::from_secs(9_000));
+    let stuck = timed_out().when([command(HALF_HOUR)]).then("order: running");
+    assert_eq!(stuck.order.life.deadline.unwrap().since(START), Span::from_secs(7_200));
+    // Both: the order's own time is what is up.
+    timed_out()
+        .when([due("2h")])
+        .then("order: stuck (timed_out packing, order_overdue)")
+        .when([command(HALF_HOUR)])
+        .then("order: stuck (timed_out packing)\n due: 2h30m");
+}
+
+#[test]
+fn on_the_way_back_a_step_is_neither_skipped_nor_given_time_to_be_done() {
+    let saga = "
+steps:
+  placed: { done: OrderPlaced, compensation: { publish: Unplace, done: Unplaced } }
+  payment: { after: placed, done: Paid, compensation: { publish: Refund, done: Refunded } }
+  note: { after: placed, done: Noted, within: 10s, retry: { times: 1, every: 5s, to: original } }
+";
+    let turned = given(saga)
+        .when([event("OrderPlaced"), event("Paid"), due("10s"), confirm("routed"), due("15s")])
+        .when([command(Action::Compensate)])
+        .then("steps: placed done, payment compensating, note timed_out");
+    for (action, step) in [
+        (Action::Skip, "placed"),
+        (Action::Skip, "note"),
+        (HALF_HOUR, "placed"),
+        (HALF_HOUR, "note"),
+        (Action::Retry, "placed"),
+        (Action::Retry, "note"),
+    ] {
+        let run = turned.clone().when([command(action).on(step)]);
+        assert_eq!(run.order, turned.order, "{action:?} of {step}");
+        assert!(run.answer.is_err(), "{action:?} of {step}");
+    }
+}
+
+#[test]
 fn compensate_turns_back_for_the_reason_given() {
     given(SAGA)
         .when([event("OrderPlaced"), command(Action::Compensate)])
@@ -118,7 +158,13 @@ steps:
   placed: { done: OrderPlaced, compensation: { publish: Unplace } }
   a: { after: placed, done: A, within: 10s, retry: { times: 1, every: 5s, to: original } }
   b: { after: placed, done: B, within: 20s, on_timeout: compensate }
+cancelled_by: OrderCancelled
 ";
+    let cancelled = given(saga).when([event("OrderPlaced"), gap(), due("10s"), event("OrderCancelled"), due("11s")]);
+    cancelled
+        .then("order: stuck (unproven a, unproven)")
+        .when([command(Action::Drop).on("a")])
+        .then("order: stuck (unproven, timed_out a)");
     let held =
         || given(saga).when([event("OrderPlaced"), gap(), due("20s")]).then("order: stuck (unproven a, unproven b)");
     held()
@@ -160,14 +206,18 @@ fn every_command_is_journaled_with_who_and_why() {
     assert_eq!(entry.actor.as_deref(), Some("ann"));
     assert_eq!(entry.body.reason.as_deref(), Some("ticket 7"));
     assert_eq!(entry.body.name.as_deref(), Some("skip"));
+    assert_eq!(entry.body.step, None, "none was named");
+    let run = timed_out().when([command(Action::Skip).on("packing")]);
+    assert_eq!(run.journal.last().unwrap().body.step, Some(1));
 }
 
 #[test]
 fn what_does_not_fit_names_the_state_and_changes_nothing() {
-    let misfits: [(Run, When, &str); 12] = [
+    let misfits: [(Run, When, &str); 13] = [
         (given(SAGA).when([event("OrderPlaced")]), command(Action::Retry), "has no step that needs a person (running)"),
         (given(SAGA).when([event("OrderPlaced")]), command(Action::Retry).on("packing"), "step packing is waiting"),
         (given(SAGA).when([event("OrderPlaced")]), command(Action::Retry).on("placed"), "step placed is done"),
+        (given(SAGA).when([event("OrderPlaced")]), command(Action::Retry).on("note"), "step note is pending"),
         (given(SAGA).when([event("OrderPlaced")]), command(Action::Skip).on("placed"), "step placed is done"),
         (given(SAGA).when([event("OrderPlaced")]), command(HALF_HOUR).on("note"), "step note is pending"),
         (timed_out(), command(Action::Release), "(stuck)"),

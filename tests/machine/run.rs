@@ -173,7 +173,7 @@ impl Run {
             }),
             attributes: seen.attributes.clone(),
             inferred: seen.inferred,
-            lag: Some(Span::from_millis(5)),
+            lag: Some(seen.lag.unwrap_or(Span::from_millis(5))),
             view: Some(Arc::new(seen.body.clone())),
         }
     }

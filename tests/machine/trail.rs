@@ -1,6 +1,7 @@
 //! The audit trail: its hashes cover all there is, and a fold refuses what does not follow.
 
-use escrow::saga::journal::{Broken, Entry, EntryBody, Kind, attribute_hash, chain, fold, hex, same, unhex};
+use escrow::saga::definition::STEPS_MAX;
+use escrow::saga::journal::{Began, Broken, Entry, EntryBody, Kind, attribute_hash, chain, fold, hex, same, unhex};
 use escrow::saga::order::{Digest, Order, OrderKey};
 use escrow::saga::time::Moment;
 use serde_json::json;
@@ -119,6 +120,12 @@ fn a_fold_refuses_an_entry_that_does_not_follow() {
     assert_eq!(again(None, &renumbered), Err(Broken::Sequence { sequence: 2 }), "an order begins with its first entry");
     let headless = Entry { body: EntryBody { began: None, ..first.body.clone() }, ..first.clone() };
     assert_eq!(again(None, &headless), Err(Broken::Sequence { sequence: 1 }), "it does not say how it began");
+    let of_steps = |steps| {
+        let began = Some(Began { version: 1, steps });
+        fold(None, key, &Entry { body: EntryBody { began, ..EntryBody::default() }, ..first.clone() })
+    };
+    assert_eq!(of_steps(STEPS_MAX).map(|order| order.steps.len()), Ok(STEPS_MAX), "as many as a definition may have");
+    assert!(matches!(of_steps(STEPS_MAX + 1), Err(Broken::Fold { .. })), "more than any definition has");
     let mut stray = second.clone();
     stray.body.steps[0].step = 9;
     assert!(matches!(again(Some(begun), &stray), Err(Broken::Fold { .. })), "there is no such step");

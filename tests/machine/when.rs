@@ -48,6 +48,8 @@ pub struct Seen {
     pub part: Option<String>,
     pub attributes: Vec<(String, Value)>,
     pub inferred: bool,
+    /// How long after its publishing the tap was read; left out: at once.
+    pub lag: Option<Span>,
 }
 
 /// At this time after the start …
@@ -162,6 +164,10 @@ impl When {
 
     pub fn inferred(self) -> Self {
         self.seen(|seen| seen.inferred = true)
+    }
+
+    pub fn read_after(self, lag: &str) -> Self {
+        self.seen(|seen| seen.lag = Some(Span::parse(lag).unwrap()))
     }
 
     pub fn on(mut self, name: &'static str) -> Self {
