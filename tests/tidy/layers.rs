@@ -9,7 +9,7 @@
 use super::source::{Source, has_word};
 
 /// A module and the paths inside the crate it may use, itself aside.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("faults", &[]),
     // What is told about everything, so that anybody can tell it.
     ("doctor", &[]),

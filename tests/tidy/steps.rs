@@ -32,7 +32,7 @@ const STEPPED: [(&str, &[&str]); 17] = [
 ];
 
 /// The other files of the loops, and why their waits are no steps.
-const OTHERS: [(&str, &str); 6] = [
+const OTHERS: [(&str, &str); 7] = [
     ("src/worker/mod.rs", "the driver: runs the loops, and waits between their runs"),
     ("src/worker/gauges.rs", "reads numbers for metrics, and writes nothing"),
     ("src/worker/queues.rs", "looks at queues of services and remembers what it saw; writes nothing"),

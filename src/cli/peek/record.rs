@@ -33,7 +33,7 @@ pub fn record(seen: &[Peeked]) -> Record {
     for Peeked { after, delivery } in seen.iter().filter(|it| !is_own(&it.delivery)) {
         let line = body(&delivery.body).and_then(|body| {
             let line = Line {
-                at: format!("{}ms", (*after - start).as_millis()),
+                at: format!("{}ms", after.saturating_sub(start).as_millis()),
                 exchange: &delivery.exchange,
                 routing_key: &delivery.routing_key,
                 envelope: &delivery.envelope,
