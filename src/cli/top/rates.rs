@@ -20,13 +20,13 @@ pub struct Sample {
 impl Sample {
     /// Reads the text of `/metrics`; `None` where the counters are not in it.
     pub fn read(at: Moment, text: &str) -> Option<Self> {
-        let sum = |begins: &str| {
-            let lines = text.lines().filter_map(|line| line.strip_prefix(begins));
+        let sum = |begins: &str, holds: &str| {
+            let lines = text.lines().filter_map(|line| line.strip_prefix(begins)).filter(|rest| rest.contains(holds));
             let values = lines.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok());
             values.fold(None, |sum: Option<f64>, value| Some(sum.unwrap_or(0.0) + value))
         };
-        let sent = sum("escrow_emissions_total{result=\"confirmed\"}")?;
-        Some(Self { at, received: sum("escrow_events_total{")?, sent })
+        let sent = sum("escrow_emissions_total{", "result=\"confirmed\"")?;
+        Some(Self { at, received: sum("escrow_events_total{", "")?, sent })
     }
 }
 
@@ -75,8 +75,8 @@ fn whole(rate: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::saga::batch::Tally;
-    use crate::telemetry::{Metrics, ResultLabel};
+    use crate::saga::batch::{Outcome, Tally};
+    use crate::telemetry::{EmissionLabels, Metrics};
 
     fn at(seconds: i64) -> Moment {
         Moment(seconds * 1_000_000)
@@ -85,9 +85,15 @@ mod tests {
     #[test]
     fn the_counters_are_those_of_the_program() {
         let metrics = Metrics::new();
-        metrics.count(&Tally { applied: 3, duplicate: 1, ignored: 2, ..Tally::default() });
-        metrics.emissions.get_or_create(&ResultLabel { result: "confirmed" }).inc_by(7);
-        metrics.emissions.get_or_create(&ResultLabel { result: "unroutable" }).inc_by(5);
+        let mut tally = Tally::default();
+        tally.by_saga.insert(("order".to_owned(), Outcome::Applied), 4);
+        tally.by_saga.insert(("other".to_owned(), Outcome::Ignored), 2);
+        metrics.count(&tally);
+        for (kind, result, count) in
+            [("retry", "confirmed", 3), ("telling", "confirmed", 4), ("retry", "unroutable", 5)]
+        {
+            metrics.emissions.get_or_create(&EmissionLabels { kind, result }).inc_by(count);
+        }
         let sample = Sample::read(at(1), &metrics.encode().unwrap());
         assert_eq!(sample, Some(Sample { at: at(1), received: 6.0, sent: 7.0 }));
         assert_eq!(Sample::read(at(1), "something else\n"), None);

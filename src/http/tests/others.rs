@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::support::{Api, FakeDesk, FakeStore, INVENTORY, PAYMENT, ago, journal_row, saga};
 use crate::http::state::BusReport;
 use crate::saga::definition::{Mode, Place, Read, Watch};
+use crate::saga::order::StuckReason;
 use crate::saga::time::Span;
-use crate::store::{QuarantineRow, StepStats};
+use crate::store::{QuarantineRow, StepStats, StuckGroup};
 
 #[tokio::test]
 async fn sagas_are_listed_and_shown_with_their_definition() {
@@ -41,9 +42,18 @@ async fn statistics_need_thirty_samples() {
         p95: Span::from_secs(3),
         p99: Span::from_secs(4),
     };
+    let group = StuckGroup {
+        saga: "order".to_owned(),
+        step: Some("inventory".to_owned()),
+        reason: StuckReason::TimedOut,
+        count: 7,
+        first_at: ago(60),
+        last_at: ago(2),
+        samples: vec!["101".to_owned()],
+    };
     let store = FakeStore {
         stats: vec![row("payment", 30), row("inventory", 29)],
-        groups: vec![group("inventory", 7)],
+        groups: vec![group],
         ..FakeStore::default()
     };
     let api = Api::new(store, FakeDesk::default());

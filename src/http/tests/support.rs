@@ -38,6 +38,7 @@ pub struct FakeStore {
     pub journal: Mutex<Vec<JournalRow>>,
     pub quarantine: Vec<QuarantineRow>,
     pub incidents: Vec<Standing>,
+    pub groups: Vec<StuckGroup>,
     pub reasons: Vec<(String, u64)>,
     pub stats: Vec<StepStats>,
     pub doubts: Vec<Doubt>,
@@ -119,7 +120,7 @@ impl Query for FakeStore {
     }
 
     fn stuck_groups(&self) -> BoxFuture<'_, Result<Vec<StuckGroup>, StoreError>> {
-        self.answer(Vec::new)
+        self.answer(|| self.groups.clone())
     }
 
     fn open_incidents(&self) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>> {

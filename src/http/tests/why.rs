@@ -262,6 +262,8 @@ fn the_queue_of_the_silent_service_is_told_with_what_is_wrong_with_it() {
             version: 1,
             step: "inventory".to_owned(),
             samples: 30,
+            closed: 30,
+            timed_out: 0,
             p50: Span::from_millis(1200),
             p95: Span::from_secs(3),
             p99: Span::from_secs(4),
