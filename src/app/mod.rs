@@ -189,7 +189,6 @@ pub async fn start(parts: Parts) -> anyhow::Result<Running> {
         watermarks: Arc::clone(&watermarks),
         tap: bus.as_ref().map(|bus| Arc::clone(&bus.tap)),
         routes,
-        findings: Box::new(|_, _| None),
         knobs: Knobs::default(),
         owner,
     };

@@ -33,8 +33,6 @@ use crate::saga::order::Status;
 use crate::saga::time::{Moment, Span};
 use crate::store::{INCIDENTS_LEASE, JournalFilter, Page, StoreError};
 
-pub use self::observing::Findings;
-
 use self::acts::{Act, Acts, What};
 use self::outages::{AWAY_AFTER, BLIND_AFTER, Failures, Outage};
 use super::sight::View;
@@ -77,7 +75,6 @@ pub struct Parts {
     pub watermarks: Arc<Watermarks>,
     pub tap: Option<Arc<dyn Tap>>,
     pub routes: Arc<dyn Routes>,
-    pub findings: Box<Findings>,
     pub knobs: Knobs,
     /// Names the holder of the lease: whoever stops gives it back with [`let_go`].
     pub owner: Uuid,
@@ -263,7 +260,7 @@ impl Incidents {
             self.slow = self.slowly(&catalog, now).await?;
             self.slow_at = Some(Instant::now());
         }
-        let mut observed = observing::stuck(&catalog, groups, &states, &*self.parts.findings);
+        let mut observed = observing::stuck(&catalog, groups, &states, &self.findings(now));
         observed.extend(self.slow.iter().cloned());
         Ok(Seen { observed, unjudged: BTreeSet::new() })
     }
@@ -288,7 +285,7 @@ impl Incidents {
                 stalled.insert((saga, step));
             }
         }
-        let mut observed = observing::acts(catalog, &self.acts.groups(), &stalled, &*self.parts.findings);
+        let mut observed = observing::acts(catalog, &self.acts.groups(), &stalled, &self.findings(now));
         observed.extend(observing::quarantine(growth));
         Ok(observed)
     }
@@ -326,13 +323,23 @@ impl Incidents {
         }))
     }
 
+    /// What a look found lately in the queue of a step, in words.
+    fn findings(&self, now: Moment) -> impl Fn(&str, &str) -> Option<String> + Send + Sync + use<> {
+        let (catalog, escrow) = (self.escrow.catalog(), Arc::clone(&self.escrow));
+        move |saga, step| {
+            let saga = catalog.newest(saga)?;
+            let queue = saga.steps.get(saga.step_ix(step)?)?.queue()?;
+            escrow.queues.of(queue).filter(|found| found.is_fresh(now)).map(|found| found.words())
+        }
+    }
+
     async fn silent(&self, now: Moment) -> Result<Vec<Observed>, StoreError> {
         let quiet = self.escrow.heard.quiet(now);
         let mut stats = BTreeMap::new();
         for saga in quiet.iter().map(|it| &it.saga).collect::<BTreeSet<_>>() {
             stats.insert(saga.clone(), self.escrow.store.stats(saga.clone(), None).await?);
         }
-        Ok(observing::silent(&self.escrow.catalog(), quiet, &stats, &*self.parts.findings, now))
+        Ok(observing::silent(&self.escrow.catalog(), quiet, &stats, &self.findings(now), now))
     }
 
     /// Who does not see cannot say that a service answers again; and neither can who has heard nothing of it yet.
