@@ -7,7 +7,7 @@
 //!                              alertmanager, webhook, mail
 //! ```
 //!
-//! Everything but [`send`] is pure: what a channel is told is a value that a test can read. When to send, and again, is the loop's
+//! Everything but `send` is pure: what a channel is told is a value that a test can read. When to send, and again, is the loop's
 //! (`worker/alerting.rs`), by rows of the store. Knows incidents as values; nothing of stores, loops or the API.
 
 mod alertmanager;
