@@ -24,9 +24,12 @@ pub fn severity_of(cause: &str) -> Severity {
 
 fn usual(cause: Cause) -> Severity {
     match cause {
-        Cause::Unbound | Cause::BrokerAway | Cause::DatabaseAway | Cause::Blind | Cause::ServiceSilent => {
-            Severity::Critical
-        }
+        Cause::Unbound
+        | Cause::BrokerAway
+        | Cause::DatabaseAway
+        | Cause::Blind
+        | Cause::EventNeverSeen
+        | Cause::ServiceSilent => Severity::Critical,
         Cause::StepStalled | Cause::Quarantine | Cause::LateOnEnded | Cause::NeverOpened => Severity::Warning,
         Cause::Stuck(reason) => match reason {
             StuckReason::Held

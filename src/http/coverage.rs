@@ -21,14 +21,10 @@ use super::query::Params;
 use super::state::ApiState;
 use super::surroundings::known_saga;
 use super::view;
+use crate::saga::coverage::similar;
 use crate::saga::definition::{Role, Saga};
 use crate::saga::time::Moment;
 use crate::store::EventMet;
-
-/// Below this similarity a suggestion confuses more than it helps.
-const SIMILAR: f64 = 0.8;
-/// Suggestions for one name.
-const SIMILAR_MAX: usize = 3;
 
 /// Which events a saga names, and which it met.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -186,21 +182,6 @@ fn used_by(saga: &Saga, event: &str) -> Vec<EventUseView> {
         }
     }
     uses
-}
-
-/// The names most like `event`, best first. Upper and lower case, dots, dashes and underscores are the usual slips.
-fn similar(event: &str, strangers: &[&str]) -> Vec<String> {
-    let fold =
-        |word: &str| word.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
-    let folded = fold(event);
-    let mut near: Vec<(f64, &str)> = strangers
-        .iter()
-        .map(|&stranger| (strsim::jaro_winkler(&folded, &fold(stranger)), stranger))
-        .filter(|(similarity, _)| *similarity >= SIMILAR)
-        .collect();
-    near.sort_by(|left, right| right.0.total_cmp(&left.0).then_with(|| left.1.cmp(right.1)));
-    near.dedup_by_key(|it| it.1);
-    near.into_iter().take(SIMILAR_MAX).map(|(_, name)| name.to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub struct IncidentView {
     pub id: String,
     /// Counts the times it opened, from 1.
     pub episode: u64,
-    /// Why orders are stuck, by the word of the reason; or `unbound`, `broker_away`, `database_away`, `blind`, `service_silent`,
+    /// Why orders are stuck, by the word of the reason; or `unbound`, `broker_away`, `database_away`, `blind`, `event_never_seen`, `service_silent`,
     /// `step_stalled`, `quarantine`, `late_on_ended`, `never_opened`.
     pub cause: String,
     /// Empty where it is about all of them.

@@ -9,6 +9,16 @@ use std::collections::BTreeMap;
 /// into the names of its events must not fill the database.
 pub const STRANGERS_MAX: usize = 1_000;
 
+/// Below this similarity a suggestion confuses more than it helps.
+const SIMILAR: f64 = 0.8;
+
+/// Suggestions for one name.
+const SIMILAR_MAX: usize = 3;
+
+/// Letters that may be wrong, too many or missing, in a name of at least so many: with two, `OrderReplaced` were `OrderPlaced`.
+const SLIPS_MAX: usize = 1;
+const SLIPS_IN: usize = 8;
+
 /// Counts of events, by saga, exchange and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
@@ -63,6 +73,31 @@ impl Coverage {
             })
         })
     }
+}
+
+/// The names most like `event`, best first. Upper and lower case, dots, dashes and underscores are the usual slips.
+pub fn similar(event: &str, strangers: &[&str]) -> Vec<String> {
+    let folded = fold(event);
+    let mut near: Vec<(f64, &str)> = strangers
+        .iter()
+        .map(|&stranger| (strsim::jaro_winkler(&folded, &fold(stranger)), stranger))
+        .filter(|(similarity, _)| *similarity >= SIMILAR)
+        .collect();
+    near.sort_by(|left, right| right.0.total_cmp(&left.0).then_with(|| left.1.cmp(right.1)));
+    near.dedup_by_key(|it| it.1);
+    near.into_iter().take(SIMILAR_MAX).map(|(_, name)| name.to_owned()).collect()
+}
+
+/// Whether two names are surely meant to be one: apart from case and separators a slip at most, in a name that is not short. Stricter
+/// than [`similar`]: `OrderPlaced` and `OrderCancelled` are alike, and two things.
+pub fn is_misspelling(event: &str, stranger: &str) -> bool {
+    let (event, stranger) = (fold(event), fold(stranger));
+    event == stranger
+        || (event.chars().count() >= SLIPS_IN && strsim::damerau_levenshtein(&event, &stranger) <= SLIPS_MAX)
+}
+
+fn fold(word: &str) -> String {
+    word.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod acts;
 pub mod heard;
 mod observing;
 mod outages;
+mod unseen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -60,6 +61,9 @@ const RENEW_AFTER: Duration = Duration::from_secs(2);
 /// What changes slowly (the journal's acts, quarantine) is read this often.
 const SLOWLY: Duration = Duration::from_secs(2);
 
+/// A misspelt name is found this soon.
+const UNSEEN_EVERY: Duration = Duration::from_secs(30);
+
 /// A process that has not run for this long may not have heard of a step yet.
 const UNSURE_FOR: Duration = Duration::from_mins(10);
 
@@ -90,6 +94,9 @@ pub struct Incidents {
     /// As last read, every [`SLOWLY`].
     slow: Vec<Observed>,
     slow_at: Option<Instant>,
+    /// As last read, every [`UNSEEN_EVERY`].
+    unseen: Vec<Observed>,
+    unseen_at: Option<Instant>,
     broker: Outage,
     blind: Outage,
     database: Failures,
@@ -118,6 +125,8 @@ impl Incidents {
             acts: Acts::default(),
             slow: Vec::new(),
             slow_at: None,
+            unseen: Vec::new(),
+            unseen_at: None,
             broker: Outage::default(),
             blind: Outage::default(),
             database: Failures::default(),
@@ -262,7 +271,21 @@ impl Incidents {
         }
         let mut observed = observing::stuck(&catalog, groups, &states, &self.findings(now));
         observed.extend(self.slow.iter().cloned());
+        if self.unseen_at.is_none_or(|at| at.elapsed() >= UNSEEN_EVERY) {
+            self.unseen = self.misspelt(&catalog, now).await?;
+            self.unseen_at = Some(Instant::now());
+        }
+        observed.extend(self.unseen.iter().cloned());
         Ok(Seen { observed, unjudged: BTreeSet::new() })
+    }
+
+    async fn misspelt(&self, catalog: &Catalog, now: Moment) -> Result<Vec<Observed>, StoreError> {
+        let mut observed = Vec::new();
+        for saga in catalog.newest_all() {
+            let met = self.escrow.store.events_met(saga.name.clone()).await?;
+            observed.extend(unseen::misspelt(saga, &met, now));
+        }
+        Ok(observed)
     }
 
     async fn slowly(&mut self, catalog: &Catalog, now: Moment) -> Result<Vec<Observed>, StoreError> {

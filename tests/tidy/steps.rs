@@ -43,7 +43,7 @@ const OTHERS: [(&str, &str); 7] = [
 ];
 
 /// Waits without a name in stepped files: the end of the code before `.await` or of a branch of `select!`, and why.
-const UNNAMED: [(&str, &str); 21] = [
+const UNNAMED: [(&str, &str); 22] = [
     ("shutdown.cancelled()", "waits for the end"),
     ("sleep_or(shutdown, backoff(failures))", "passes time"),
     ("tokio::time::sleep(wait_after(attempt))", "passes time"),
@@ -56,6 +56,7 @@ const UNNAMED: [(&str, &str); 21] = [
     ("self.escrow.store.last_episodes(new)", "reads, when an incident opens"),
     ("self.escrow.store.find_order(act.key.clone())", "reads, when an event comes late"),
     ("self.escrow.store.journal(filter, page)", "reads, when many orders time out"),
+    ("self.escrow.store.events_met(saga.name.clone())", "reads, every half minute"),
     ("self.escrow.store.stats(saga.clone(), None)", "reads, when a step goes unanswered"),
     ("self.escrow.nudges.stuck.notified()", "waits for a nudge"),
     ("tokio::time::sleep_until(until)", "passes time"),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   sight    unbound, broker_away, database_away, blind      Escrow does not see: nothing below can be told from that
-//!     └─ step     service_silent ─▶ step_stalled             one service does not answer
+//!     └─ step     event_never_seen ─▶ service_silent ─▶ step_stalled    one service does not answer
 //!          └─ orders   timed_out, held, unproven, …          what that does to orders
 //! ```
 //!
@@ -23,6 +23,8 @@ pub enum Cause {
     DatabaseAway,
     /// It is not known what the services publish.
     Blind,
+    /// An event that the definition names was never seen, and one that is called almost like it was.
+    EventNeverSeen,
     /// Nothing comes that would close a step, while orders wait for it and others arrive at it.
     ServiceSilent,
     /// Much of what came due on a step timed out, and orders go on without it.
@@ -47,11 +49,12 @@ enum Level {
 
 impl Cause {
     /// Every cause but those of stuck orders, which are [`StuckReason::ALL`].
-    const OWN: [Self; 9] = [
+    const OWN: [Self; 10] = [
         Self::Unbound,
         Self::BrokerAway,
         Self::DatabaseAway,
         Self::Blind,
+        Self::EventNeverSeen,
         Self::ServiceSilent,
         Self::StepStalled,
         Self::Quarantine,
@@ -71,6 +74,7 @@ impl Cause {
             Self::BrokerAway => "broker_away",
             Self::DatabaseAway => "database_away",
             Self::Blind => "blind",
+            Self::EventNeverSeen => "event_never_seen",
             Self::ServiceSilent => "service_silent",
             Self::StepStalled => "step_stalled",
             Self::Quarantine => "quarantine",
@@ -98,7 +102,7 @@ impl Cause {
     fn level(self) -> Level {
         match self {
             Self::Unbound | Self::BrokerAway | Self::DatabaseAway | Self::Blind => Level::Sight,
-            Self::ServiceSilent | Self::StepStalled => Level::Step,
+            Self::EventNeverSeen | Self::ServiceSilent | Self::StepStalled => Level::Step,
             Self::Quarantine | Self::LateOnEnded | Self::NeverOpened | Self::Stuck(_) => Level::Orders,
         }
     }
@@ -110,6 +114,7 @@ impl Cause {
             | Self::BrokerAway
             | Self::DatabaseAway
             | Self::Blind
+            | Self::EventNeverSeen
             | Self::ServiceSilent
             | Self::StepStalled
             | Self::NeverOpened => true,
@@ -143,8 +148,12 @@ fn first_explaining<'a>(child: &Incident, all: &'a [Incident]) -> Option<&'a Inc
 fn place(incident: &Incident) -> (bool, bool, i64, Option<Cause>, &super::About) {
     let cause = Cause::from_word(&incident.about.cause);
     let is_sight = cause.is_some_and(|cause| cause.level() == Level::Sight);
-    let is_silence = cause == Some(Cause::ServiceSilent);
-    let at = if is_sight { incident.opened_at.0 } else { i64::from(!is_silence) };
+    let of_step = match cause {
+        Some(Cause::EventNeverSeen) => 0,
+        Some(Cause::ServiceSilent) => 1,
+        _ => 2,
+    };
+    let at = if is_sight { incident.opened_at.0 } else { of_step };
     (!is_sight, !incident.about.saga.is_empty(), at, cause, &incident.about)
 }
 
@@ -184,6 +193,7 @@ fn follows_from_silence(effect: Cause, same_step: bool) -> bool {
         | Cause::BrokerAway
         | Cause::DatabaseAway
         | Cause::Blind
+        | Cause::EventNeverSeen
         | Cause::ServiceSilent
         | Cause::StepStalled
         | Cause::Quarantine
