@@ -260,7 +260,7 @@ async fn on_a_terminal_a_watched_screen_stays_in_its_place() {
     let running = waiting(&bed).await;
     let line = format!("sh -c 'echo pid $$; exec {ESCROW} status --watch=1'; echo left $?");
     let session = Session::on_terminal(&running, &line);
-    let text = session.until("two pictures", |text| text.matches("no order is stuck").count() >= 2).await;
+    let text = session.until("two pictures", |text| text.matches("no incident is open").count() >= 2).await;
     let pid = text.lines().find_map(|line| line.trim().strip_prefix("pid ")).unwrap().to_owned();
     assert!(text.contains("A\r"), "back to the top: {text:?}");
     terminate(&pid);
