@@ -151,9 +151,9 @@ async fn what_is_refused_is_settled_and_shown_and_a_dead_channel_holds_up_no_oth
     assert!(!words.iter().any(|word| word.starts_with("MAIL")), "mail in the clear: {words:?}");
     let metrics = reqwest::get(stage.escrow.url("/metrics")).await.unwrap().text().await.unwrap();
     for line in [
-        "escrow_alert_notifications_failed_total{channel_kind=\"pagerduty\"} 2",
-        "escrow_alert_notifications_sent_total{channel_kind=\"webhook\"} 2",
-        "escrow_alert_notifications_sent_total{channel_kind=\"slack\"} 0",
+        "escrow_alert_notifications_failed_total{channel=\"pagerduty\"} 2",
+        "escrow_alert_notifications_total{channel=\"webhook\"} 2",
+        "escrow_alert_notifications_failed_total{channel=\"webhook\"} 0",
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
