@@ -220,22 +220,26 @@ impl Pulse {
         Self { escrow, tap, last_sent: None }
     }
 
-    /// A stored watermark earlier than one seen before: the database lost commits. A gap from there to now.
-    async fn notice_loss(&self, row: &TapRow) -> Result<(), WorkerError> {
+    /// A stored watermark earlier than one seen before: the database lost commits. A gap from there to now. Whether it was so.
+    async fn notice_loss(&self, row: &TapRow) -> Result<bool, WorkerError> {
         // Recorded first: only then is the later one forgotten.
         let remembered = self.escrow.sight.remembered();
-        if row.watermark < remembered {
+        let is_lost = row.watermark < remembered;
+        if is_lost {
             let lost = NewDoubt::lost_commits(row.watermark, row.now);
             tracing::error!(stored = ?row.watermark, seen = ?remembered, "the database holds an earlier watermark than it did");
             self.escrow.store.record_doubts(vec![lost]).at("pulse.record_loss").await?;
         }
         self.escrow.sight.remember(row.watermark);
-        Ok(())
+        Ok(is_lost)
     }
 
     async fn beat(&mut self, tap: &Arc<dyn Tap>) -> Result<Ran, WorkerError> {
         let row = self.escrow.store.tap(tap.name().to_owned()).at("pulse.tap_row").await?;
-        self.notice_loss(&row).await?;
+        if self.notice_loss(&row).await? {
+            // Read anew: a canary from before the gap was recorded would not show that what comes now is not in it.
+            return Ok(Ran::Did);
+        }
         // What was sent at a time that has not come is from before the clock was set back.
         self.last_sent = self.last_sent.filter(|sent| *sent <= row.now);
         let next_due = self.escrow.store.next_due(self.last_sent).at("pulse.next_due").await?;

@@ -17,8 +17,9 @@ use crate::support::services::Service;
 
 /// A victim that has not died by then may not have the tap: far longer than any step takes.
 const HAND_OVER_AGAIN: Duration = Duration::from_secs(15);
-const STORED_WATERMARK: &str =
-    "SELECT CAST(watermark AS text) AS watermark FROM taps WHERE name = 'escrow.tap.default'";
+/// The stored watermark, once it is past every gap that was recorded.
+const STORED_WATERMARK: &str = "SELECT CAST(watermark AS text) AS past FROM taps WHERE name = 'escrow.tap.default' \
+     AND watermark > coalesce((SELECT max(made_at) FROM doubts WHERE kind = 'gap'), 0)";
 /// Nothing listens there.
 const NO_BROKER: &str = "amqp://guest:guest@127.0.0.1:1/none";
 
@@ -110,10 +111,10 @@ impl Stage {
                 }
                 let now = status["now"].as_str()?.to_owned();
                 let began = began.lock().unwrap().get_or_insert(now).clone();
-                // The stored one too: it moves once a gap that was found is recorded, and what comes after is not in it.
+                // The stored one too, and past every gap: only what comes after a canary from then is surely in none.
                 let began_at = began.parse::<jiff::Timestamp>().unwrap().as_microsecond();
-                let stored = self.database.lines(STORED_WATERMARK, "watermark").await.pop()?.parse::<i64>().ok()?;
-                (status["as_of"].as_str()? > began.as_str() && stored > began_at).then_some(())
+                let past = self.database.lines(STORED_WATERMARK, "past").await.pop()?.parse::<i64>().ok()?;
+                (status["as_of"].as_str()? > began.as_str() && past > began_at).then_some(())
             })
             .await;
     }

@@ -92,6 +92,11 @@ impl Stage {
                     Some(counts.eq(wanted))
                 };
                 let all = expected.as_object()?.iter().all(|(saga, wanted)| holds(saga, wanted) == Some(true));
+                if !all {
+                    // One of them is why, should it stay so.
+                    let stuck = escrow.get("/v1/orders?saga=order&status=stuck,compensating,running&limit=3").await?;
+                    last.lock().unwrap().as_array_mut()?.push(stuck["orders"].clone());
+                }
                 all.then_some(())
             })
             .await;
