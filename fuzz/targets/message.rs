@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 
 use escrow::bus::rabbitmq::to_properties;
 use escrow::bus::{Delivery, Envelope, UNREADABLE};
-use escrow::saga::batch::StoredPayload;
 use escrow::saga::definition::{RetryTo, Saga};
 use escrow::saga::input::Event;
 use escrow::saga::order::OrderKey;
@@ -125,15 +124,8 @@ fn check(saga: &Saga, delivery: &Delivery, order: OrderRef, event: Event) {
     for (name, value) in &event.attributes {
         assert!(!value.to_string().contains("\\u0000"), "{name}: {value}");
     }
-    let stored = StoredPayload {
-        salt: event.payload.salt,
-        body: event.payload.body.clone(),
-        body_hash: event.payload.body_hash,
-        envelope: serde_json::from_str(&event.payload.envelope.to_string()).expect("what is stored can be read"),
-        exchange: delivery.exchange.clone(),
-        routing_key: delivery.routing_key.clone(),
-        message_id: event.message.id.clone(),
-    };
+    let stored = event.payload.stored(&event.message);
+    assert!(!stored.envelope.is_null(), "what is stored can be read");
     assert_eq!(stored_event(saga, &event.name, &stored).is_some(), stored.body.is_some());
     let retry = Outgoing {
         key: uuid::Uuid::nil(),

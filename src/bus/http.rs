@@ -76,7 +76,14 @@ impl HttpSource {
                 next = self.receiver.try_recv().ok();
             }
         }
-        Ok(Batch { tap: None, items, lag: None, is_fresh: true, receipt: Box::new(HttpReceipt { waiting }) })
+        Ok(Batch {
+            tap: None,
+            items,
+            lag: None,
+            is_fresh: true,
+            is_full: false,
+            receipt: Box::new(HttpReceipt { waiting }),
+        })
     }
 }
 

@@ -131,6 +131,8 @@ pub struct Batch {
     /// Something in it is delivered for the first time, as far as the bus says. What was given back comes before that, so nothing
     /// of an earlier batch can come after.
     pub is_fresh: bool,
+    /// It holds as much as a batch may: there is most likely more.
+    pub is_full: bool,
     pub receipt: Box<dyn Receipt>,
 }
 

@@ -241,15 +241,7 @@ fn stored_payload(
     let order = orders.iter().find(|order| order.order.key == key.0)?;
     let entry = order.entries.iter().find(|entry| entry.entry.sequence == key.1)?;
     let message = entry.entry.body.message.as_ref()?;
-    Some(StoredPayload {
-        salt: saved.payload.salt,
-        body: saved.payload.body.clone(),
-        body_hash: saved.payload.body_hash,
-        envelope: saved.payload.envelope.clone(),
-        exchange: message.exchange.clone(),
-        routing_key: message.routing_key.clone(),
-        message_id: message.id.clone(),
-    })
+    Some(saved.payload.stored(message))
 }
 
 #[cfg(test)]

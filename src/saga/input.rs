@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::batch::StoredPayload;
 use super::definition::{Role, StepIx};
 use super::order::{Identity, OrderKey};
 use super::time::{Moment, Span};
@@ -68,8 +69,8 @@ pub struct Payload {
     pub body: Option<Vec<u8>>,
     /// SHA-256 of the body, kept also when the body is not.
     pub body_hash: [u8; 32],
-    /// Headers and properties as JSON, in the form the bus seam writes and reads.
-    pub envelope: Value,
+    /// Headers and properties in the form the bus seam writes and reads: the JSON text that is stored and hashed.
+    pub envelope: String,
 }
 
 impl Payload {
@@ -79,8 +80,26 @@ impl Payload {
         let mut hash = sha2::Sha256::new();
         hash.update(self.salt);
         hash.update(self.body_hash);
-        hash.update(self.envelope.to_string());
+        hash.update(&self.envelope);
         hash.finalize().into()
+    }
+
+    /// Headers and properties as JSON.
+    pub fn envelope_value(&self) -> Value {
+        serde_json::from_str(&self.envelope).unwrap_or_default()
+    }
+
+    /// As the store will give it back, with the message it belongs to.
+    pub fn stored(&self, message: &MessageRef) -> StoredPayload {
+        StoredPayload {
+            salt: self.salt,
+            body: self.body.clone(),
+            body_hash: self.body_hash,
+            envelope: self.envelope_value(),
+            exchange: message.exchange.clone(),
+            routing_key: message.routing_key.clone(),
+            message_id: message.id.clone(),
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::beside::Turn;
 use super::load::load;
 use super::rows;
-use super::save::save;
+use super::save::{save, save_progress};
 use super::session::{Failure, Session};
 use super::statement::{Bind, Rows, columns, sql};
 use super::{Committed, Decide};
@@ -20,13 +21,18 @@ pub struct Batch {
     pub lookup: Lookup,
     pub decide: Decide,
     pub named: Named,
+    pub turn: Turn,
 }
 
 /// One attempt; the caller commits.
 pub async fn apply(session: &mut dyn Session, batch: &Batch) -> Result<Committed, Failure> {
+    batch.turn.begin().await?;
     let loaded = load(session, &batch.lookup).await?;
+    batch.turn.loaded();
     let changes = (batch.decide)(&loaded);
     save(session, &loaded, &changes).await?;
+    batch.turn.come().await?;
+    save_progress(session, &loaded, &changes).await?;
     name_steps(session, &changes, &batch.named).await?;
     Ok(Committed { now: loaded.now, changes })
 }

@@ -15,6 +15,7 @@
 
 mod answers;
 mod apply;
+mod beside;
 mod bulk;
 mod catalog;
 mod coverage;
@@ -134,6 +135,14 @@ pub struct Committed {
     pub changes: Changes,
 }
 
+/// What became of two batches written beside each other.
+#[derive(Debug)]
+pub struct Beside {
+    pub first: Result<Committed, StoreError>,
+    /// `None` where it had no turn.
+    pub last: Option<Result<Committed, StoreError>>,
+}
+
 /// What the loops need. Every method is one use case, and one transaction where it writes.
 pub trait Store: Query + Notices {
     /// Runs `decide` over what `lookup` names and saves what it returns.
@@ -141,6 +150,24 @@ pub trait Store: Query + Notices {
     /// After `Ok`, all changes are durable together. After `Err`, either nothing is, or (a lost answer to a commit) all are.
     /// Conflicts are retried inside.
     fn apply(&self, lookup: Lookup, decide: Decide) -> BoxFuture<'_, Result<Committed, StoreError>>;
+
+    /// Whether [`apply_beside`](Self::apply_beside) is faster than one after the other.
+    fn has_lanes(&self) -> bool {
+        false
+    }
+
+    /// Two batches that share no order, at the same time. The last is committed only after the first; what it has to wait for
+    /// does not block anybody else.
+    ///
+    /// For each, what [`apply`](Self::apply) says. Where the first has an error, or an unknown version, nothing of the last was saved.
+    fn apply_beside(&self, first: (Lookup, Decide), last: (Lookup, Decide)) -> BoxFuture<'_, Beside> {
+        Box::pin(async move {
+            let first = self.apply(first.0, first.1).await;
+            let is_done = first.as_ref().is_ok_and(|committed| committed.changes.unknown_version.is_none());
+            let last = if is_done { Some(self.apply(last.0, last.1).await) } else { None };
+            Beside { first, last }
+        })
+    }
 
     /// The earliest armed deadline of all orders after `after`.
     fn next_due(&self, after: Option<Moment>) -> BoxFuture<'_, Result<Option<Moment>, StoreError>>;

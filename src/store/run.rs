@@ -79,6 +79,10 @@ impl SqlStore {
         })
     }
 
+    pub(super) fn writes_side_by_side(&self) -> bool {
+        self.backend.writes_side_by_side()
+    }
+
     pub(super) fn connections_of_backend(&self) -> Connections {
         self.backend.connections()
     }

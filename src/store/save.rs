@@ -18,7 +18,7 @@ use crate::saga::order::OrderKey;
 use crate::saga::outgoing::Outgoing;
 use crate::saga::time::Moment;
 
-/// Saves everything; nothing of it is seen by others before the commit.
+/// Saves what belongs to the batch alone; nothing of it is seen by others before the commit.
 pub async fn save(session: &mut dyn Session, loaded: &Loaded, changes: &Changes) -> Result<(), Failure> {
     save_orders(session, &changes.orders).await?;
     save_attributes(session, loaded, &changes.orders).await?;
@@ -30,9 +30,12 @@ pub async fn save(session: &mut dyn Session, loaded: &Loaded, changes: &Changes)
     settle(session, &changes.settled, loaded.now).await?;
     let quarantined = save_quarantined(session, &changes.quarantined, loaded.now).await?;
     save_doubts(session, &changes.doubts, &quarantined, loaded.now).await?;
-    resolve(session, &changes.resolved, loaded.now).await?;
-    save_progress(session, changes, loaded.now).await?;
-    // Last, for these rows are every batch's: they are held no longer than the commit takes.
+    resolve(session, &changes.resolved, loaded.now).await
+}
+
+/// Saves what every batch writes to: last, so that these rows are held no longer than the commit takes.
+pub async fn save_progress(session: &mut dyn Session, loaded: &Loaded, changes: &Changes) -> Result<(), Failure> {
+    save_place(session, changes, loaded.now).await?;
     coverage::save(session, &changes.coverage, loaded.now).at("store.save_coverage").await
 }
 
@@ -165,7 +168,7 @@ async fn save_payloads(
         Bytes(|it| it.payload.salt.to_vec()),
         OptBytes(|it| it.payload.body.clone()),
         Bytes(|it| it.payload.body_hash.to_vec()),
-        Text(|it| it.payload.envelope.to_string()),
+        Text(|it| it.payload.envelope.clone()),
         Text(|it| message(it).map(|message| message.exchange.clone()).unwrap_or_default()),
         Text(|it| message(it).map(|message| message.routing_key.clone()).unwrap_or_default()),
         Text(|it| message(it).map(|message| message.id.clone()).unwrap_or_default()));
@@ -289,7 +292,7 @@ async fn resolve(session: &mut dyn Session, resolved: &[Resolved], now: Moment) 
 }
 
 /// Counters, the tap, and the answer to a command.
-async fn save_progress(session: &mut dyn Session, changes: &Changes, now: Moment) -> Result<(), Failure> {
+async fn save_place(session: &mut dyn Session, changes: &Changes, now: Moment) -> Result<(), Failure> {
     if !changes.counters.is_empty() {
         let counters: Vec<_> = changes.counters.iter().collect();
         let rows: Rows = columns!(counters; Text(|it| it.0.clone()), Int(|it| int(*it.1)));

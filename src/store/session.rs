@@ -71,6 +71,9 @@ pub trait Session: Send {
 pub trait Backend: Send + Sync {
     fn acquire(&self, access: Access) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>>;
 
+    /// Whether two writing transactions can be under way at the same time.
+    fn writes_side_by_side(&self) -> bool;
+
     /// The longest a piece of work may take before its connection is given up.
     fn time_limit(&self) -> Option<Duration>;
 

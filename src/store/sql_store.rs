@@ -6,13 +6,14 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+use super::beside::{self, Turn};
 use super::catalog;
 use super::run::SqlStore;
 use super::saga_states::{Change, What};
 use super::session::Access;
 use super::{
-    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Connections, Decide,
-    DefinitionRow, EventMet, IncidentChanges, IncidentFilter, JournalFilter, JournalRow, Listed, NewDefinition,
+    Backlog, Beside, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Connections,
+    Decide, DefinitionRow, EventMet, IncidentChanges, IncidentFilter, JournalFilter, JournalRow, Listed, NewDefinition,
     OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineGrowth, QuarantineRow, Query, Standing, StatusCount,
     StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
@@ -26,10 +27,36 @@ use crate::saga::time::{Moment, Span};
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
+impl SqlStore {
+    fn apply_in_turn(&self, (lookup, decide): (Lookup, Decide), turn: Turn) -> Answer<'static, Committed> {
+        let batch = apply::Batch { lookup, decide, named: Arc::clone(&self.named), turn };
+        self.run(Access::Write, batch, |session, batch| Box::pin(apply::apply(session, batch)))
+    }
+}
+
 impl Store for SqlStore {
     fn apply(&self, lookup: Lookup, decide: Decide) -> Answer<'_, Committed> {
-        let batch = apply::Batch { lookup, decide, named: Arc::clone(&self.named) };
-        self.run(Access::Write, batch, |session, batch| Box::pin(apply::apply(session, batch)))
+        self.apply_in_turn((lookup, decide), Turn::Alone)
+    }
+
+    fn has_lanes(&self) -> bool {
+        self.writes_side_by_side()
+    }
+
+    fn apply_beside(&self, first: (Lookup, Decide), last: (Lookup, Decide)) -> BoxFuture<'_, Beside> {
+        let (turn, after) = beside::turns();
+        let first = self.apply_in_turn(first, Turn::First(turn.clone()));
+        let last = self.apply_in_turn(last, Turn::Last(after));
+        Box::pin(async move {
+            let first = async {
+                let outcome = first.await;
+                turn.ended(&outcome);
+                outcome
+            };
+            let (first, last) = futures_util::future::join(first, last).await;
+            let is_done = first.as_ref().is_ok_and(|committed| committed.changes.unknown_version.is_none());
+            Beside { first, last: is_done.then_some(last) }
+        })
     }
 
     fn next_due(&self, after: Option<Moment>) -> Answer<'_, Option<Moment>> {

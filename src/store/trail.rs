@@ -198,8 +198,12 @@ impl<'a> Check<'a> {
 
 /// Whether the content is what the trail says it was.
 fn holds(content: &StoredPayload, payload_hash: Option<&str>) -> bool {
-    let payload =
-        Payload { salt: content.salt, body: None, body_hash: content.body_hash, envelope: content.envelope.clone() };
+    let payload = Payload {
+        salt: content.salt,
+        body: None,
+        body_hash: content.body_hash,
+        envelope: content.envelope.to_string(),
+    };
     let body_holds =
         content.body.as_deref().is_none_or(|body| <Digest>::from(sha2::Sha256::digest(body)) == content.body_hash);
     body_holds && payload_hash == Some(hex(&payload.salted_hash()).as_str())

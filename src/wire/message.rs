@@ -9,6 +9,7 @@ use sha2::Digest as _;
 use super::frame::{self, Facts, Frame, Parts};
 use super::preset::cloudevents;
 use crate::bus::{Delivery, Envelope};
+use crate::saga::decide::RawMessage;
 use crate::saga::definition::{Preset, Selector};
 use crate::saga::input::Payload;
 use crate::saga::order::Digest;
@@ -97,9 +98,24 @@ impl<'d> Message<'d> {
                 salt: self.salt,
                 body: (body.len() <= self.body_keep_bytes).then(|| body.clone()),
                 body_hash: sha2::Sha256::digest(body).into(),
-                envelope: serde_json::to_value(&self.delivery.envelope).unwrap_or_default(),
+                envelope: serde_json::to_string(&self.delivery.envelope).unwrap_or_default(),
             })
         })
+    }
+
+    /// The message as it came, should it find no place; what is kept of it is shared with its [payload](Self::payload).
+    pub fn raw(&self) -> RawMessage {
+        let body = &self.delivery.body;
+        let payload = Arc::clone(self.payload());
+        let cut =
+            if payload.body.is_some() { Vec::new() } else { body[..self.body_keep_bytes.min(body.len())].to_vec() };
+        RawMessage {
+            exchange: self.delivery.exchange.clone(),
+            routing_key: self.delivery.routing_key.clone(),
+            payload,
+            cut,
+            body_bytes: body.len() as u64,
+        }
     }
 
     /// What `preset` makes of it, or why it is none of the kind.

@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::faults::Step as _;
 use crate::saga::batch::{QuarantineReason, Quarantined};
-use crate::saga::decide::{FromTap, OrderRef, Plan, RawMessage, Unread, Work};
+use crate::saga::decide::{FromTap, OrderRef, Plan, Unread, Work};
 use crate::saga::order::Digest;
 use crate::saga::time::Moment;
-use crate::store::StoreError;
+use crate::store::{Beside, Committed, StoreError};
 use crate::telemetry::ClassLabel;
 
 use super::reading::delivered;
@@ -56,6 +56,18 @@ pub enum Applied {
     UnknownVersion(String, u32),
 }
 
+impl From<Committed> for Applied {
+    fn from(committed: Committed) -> Self {
+        match committed.changes.unknown_version {
+            Some((saga, version)) => Self::UnknownVersion(saga, version),
+            None => Self::Done {
+                settle: committed.changes.tap.is_some_and(|tap| !tap.last_batch.is_empty()),
+                now: committed.now,
+            },
+        }
+    }
+}
+
 impl Applying {
     /// Applies to this Escrow's store.
     pub fn new(escrow: Arc<Escrow>) -> Self {
@@ -67,16 +79,36 @@ impl Applying {
     /// # Errors
     /// It may be applied in parts; the whole is to be applied again.
     pub async fn apply(&self, plan: Plan, shutdown: &CancellationToken) -> Result<Applied, Lost> {
+        let lanes = if self.escrow.store.has_lanes() { plan.into_lanes() } else { Err(plan) };
+        match lanes {
+            Ok(lanes) => self.apply_beside(lanes, shutdown).await,
+            Err(plan) => self.apply_whole(plan, shutdown).await,
+        }
+    }
+
+    /// Two lanes beside each other; what that does not bring to its end, one after the other, as patiently as any plan.
+    async fn apply_beside(&self, lanes: [Plan; 2], shutdown: &CancellationToken) -> Result<Applied, Lost> {
+        let lanes = lanes.map(Arc::new);
+        let [first, last] = lanes.clone();
+        let Beside { first: one, last: other } = self.escrow.commit_beside(lanes).await;
+        let one = match one {
+            Ok(committed) => Applied::from(committed),
+            Err(_) => self.apply_whole(Arc::unwrap_or_clone(first), shutdown).await?,
+        };
+        if let Applied::UnknownVersion(..) = one {
+            return Ok(one);
+        }
+        match other {
+            Some(Ok(committed)) => Ok(Applied::from(committed)),
+            Some(Err(_)) | None => self.apply_whole(Arc::unwrap_or_clone(last), shutdown).await,
+        }
+    }
+
+    async fn apply_whole(&self, plan: Plan, shutdown: &CancellationToken) -> Result<Applied, Lost> {
         // Shared with every attempt: a batch may hold megabytes of bodies.
         let plan = Arc::new(plan);
         match self.insist(shutdown, || self.escrow.commit(Arc::clone(&plan))).at("applying.commit").await? {
-            Ok(committed) => Ok(match committed.changes.unknown_version {
-                Some((saga, version)) => Applied::UnknownVersion(saga, version),
-                None => Applied::Done {
-                    settle: committed.changes.tap.is_some_and(|tap| !tap.last_batch.is_empty()),
-                    now: committed.now,
-                },
-            }),
+            Ok(committed) => Ok(Applied::from(committed)),
             Err(error) => {
                 tracing::error!(error = %chain_of(&error), size = plan.work.len(), "the database refuses a batch; looking for the culprit");
                 Box::pin(self.apply_apart(Arc::unwrap_or_clone(plan), &error, shutdown)).await
@@ -136,8 +168,8 @@ impl Applying {
             return Err(Lost::Database);
         }
         let (first, second) = halves(plan);
-        self.apply(first, shutdown).await?;
-        self.apply(second, shutdown).await
+        self.apply_whole(first, shutdown).await?;
+        self.apply_whole(second, shutdown).await
     }
 }
 
@@ -156,8 +188,7 @@ fn halves(plan: Plan) -> (Plan, Plan) {
     first.coverage = Arc::default();
     if let (Some(tap), Some(last)) = (&mut first.tap, &mut second.tap) {
         *tap = FromTap { watermark: None, is_fresh: false, ..tap.clone() };
-        last.before
-            .extend(first.work.iter().filter_map(delivered).filter(|it| it.is_without_id()).map(|it| it.content_hash));
+        last.before.extend(first.work.iter().filter_map(delivered).filter_map(|it| it.content_hash));
     }
     (first, second)
 }
@@ -177,7 +208,6 @@ fn refused(work: &Work, error: &StoreError) -> Option<Work> {
         return Some(work.clone());
     }
     let delivered = delivered(work)?;
-    let message = (*delivered.message).clone();
     // Of one saga's message it is known which order it may have been for.
     let only = if let [arrival] = delivered.arrivals.as_slice() { Some(arrival) } else { None };
     let read = only.and_then(|arrival| arrival.candidates.first());
@@ -189,16 +219,9 @@ fn refused(work: &Work, error: &StoreError) -> Option<Work> {
         saga: only.map(|arrival| arrival.saga.clone()),
         event: read.map(|read| read.event.name.clone()),
         order_id,
-        ..kept_as(QuarantineReason::Refused, chain_of(error), message)
+        ..delivered.message.quarantined(QuarantineReason::Refused, chain_of(error))
     };
     Some(Work::Unreadable(Unread { message: Box::new(quarantined), doubt: true }))
-}
-
-/// A message as it is kept in quarantine, for whatever saga.
-pub fn kept_as(reason: QuarantineReason, detail: String, message: RawMessage) -> Quarantined {
-    let RawMessage { exchange, routing_key, envelope, body, body_bytes } = message;
-    let (saga, event, order_id) = (None, None, None);
-    Quarantined { reason, detail, saga, event, order_id, exchange, routing_key, envelope, body, body_bytes }
 }
 
 /// The same without its content: what is left when even the quarantine refuses it.

@@ -15,12 +15,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::faults::Step as _;
-use crate::saga::batch::{Loaded, NewDoubt, SavedOrder};
+use crate::saga::batch::{Loaded, Lookup, NewDoubt, SavedOrder};
 use crate::saga::catalog::Catalog;
 use crate::saga::decide::{Plan, Work};
 use crate::saga::journal::LifeChange;
 use crate::saga::order::{DoubtKind, Status};
-use crate::store::{Committed, Store, StoreError};
+use crate::store::{Beside, Committed, Decide, Store, StoreError};
 use crate::telemetry::traces::Ended;
 use crate::telemetry::{ClassLabel, Metrics, ResultLabel, Traces};
 
@@ -161,26 +161,38 @@ impl Escrow {
     pub fn commit(&self, plan: impl Into<Arc<Plan>>) -> BoxFuture<'_, Result<Committed, StoreError>> {
         let plan: Arc<Plan> = plan.into();
         Box::pin(async move {
-            let lookup = plan.lookup();
-            let (deciding, decided) = (Arc::clone(&plan), Arc::new(AtomicU32::new(0)));
-            let counted = Arc::clone(&decided);
-            let decide = move |loaded: &Loaded| {
-                counted.fetch_add(1, Ordering::Relaxed);
-                deciding.decide(loaded)
-            };
+            let attempt = Attempt::of(plan);
             // One input that breaks the program must not take the loop along: it is refused, and found like any other.
-            let began = Instant::now();
-            let applied =
-                AssertUnwindSafe(self.store.apply(lookup, Arc::new(decide))).catch_unwind().at("escrow.apply").await;
-            let committed = applied.unwrap_or_else(|panic| Err(broken(&*panic)));
-            self.metrics.commit_duration.observe(began.elapsed().as_secs_f64());
-            let conflicts = u64::from(decided.load(Ordering::Relaxed).saturating_sub(1));
-            self.metrics.db_retries.get_or_create(&ClassLabel { class: "conflict" }).inc_by(conflicts);
-            self.sight.wrote("commit", committed.as_ref().err());
-            let committed = committed?;
-            self.after_commit(&committed);
-            Ok(committed)
+            let applied = AssertUnwindSafe(self.store.apply(attempt.lookup(), attempt.decide()))
+                .catch_unwind()
+                .at("escrow.apply")
+                .await;
+            self.done(&attempt, applied.unwrap_or_else(|panic| Err(broken(&*panic))))
         })
+    }
+
+    /// Decides and saves two batches that share no order, as [`Store::apply_beside`] does.
+    pub fn commit_beside(&self, [first, last]: [Arc<Plan>; 2]) -> BoxFuture<'_, Beside> {
+        Box::pin(async move {
+            let (first, last) = (Attempt::of(first), Attempt::of(last));
+            let beside = self.store.apply_beside((first.lookup(), first.decide()), (last.lookup(), last.decide()));
+            match AssertUnwindSafe(beside).catch_unwind().await {
+                Ok(Beside { first: one, last: other }) => {
+                    Beside { first: self.done(&first, one), last: other.map(|other| self.done(&last, other)) }
+                }
+                Err(panic) => Beside { first: Err(broken(&*panic)), last: None },
+            }
+        })
+    }
+
+    fn done(&self, attempt: &Attempt, outcome: Result<Committed, StoreError>) -> Result<Committed, StoreError> {
+        self.metrics.commit_duration.observe(attempt.began.elapsed().as_secs_f64());
+        let conflicts = u64::from(attempt.decided.load(Ordering::Relaxed).saturating_sub(1));
+        self.metrics.db_retries.get_or_create(&ClassLabel { class: "conflict" }).inc_by(conflicts);
+        self.sight.wrote("commit", outcome.as_ref().err());
+        let committed = outcome?;
+        self.after_commit(&committed);
+        Ok(committed)
     }
 
     /// Commits work of which each piece stands for itself. What the database refuses is left out, alone: the others must not
@@ -252,6 +264,32 @@ impl Escrow {
         if changes.orders.iter().any(|saved| !saved.entries.is_empty()) {
             self.nudges.journal.send_modify(|version| *version += 1);
         }
+    }
+}
+
+/// A plan on its way through the store.
+struct Attempt {
+    plan: Arc<Plan>,
+    began: Instant,
+    /// How often it was decided: more than once after a conflict.
+    decided: Arc<AtomicU32>,
+}
+
+impl Attempt {
+    fn of(plan: Arc<Plan>) -> Self {
+        Self { plan, began: Instant::now(), decided: Arc::default() }
+    }
+
+    fn lookup(&self) -> Lookup {
+        self.plan.lookup()
+    }
+
+    fn decide(&self) -> Decide {
+        let (plan, decided) = (Arc::clone(&self.plan), Arc::clone(&self.decided));
+        Arc::new(move |loaded: &Loaded| {
+            decided.fetch_add(1, Ordering::Relaxed);
+            plan.decide(loaded)
+        })
     }
 }
 

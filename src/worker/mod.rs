@@ -20,6 +20,7 @@ pub mod deadlines;
 pub mod definitions;
 pub mod doubts;
 pub mod escrow;
+pub mod fetching;
 pub mod gauges;
 pub mod housekeeping;
 pub mod incidents;

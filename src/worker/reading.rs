@@ -13,7 +13,7 @@ use crate::faults::{Bug, is_planted};
 use crate::saga::batch::{NewDoubt, QuarantineReason, Quarantined};
 use crate::saga::catalog::Catalog;
 use crate::saga::coverage::Coverage;
-use crate::saga::decide::{Arrival, Candidate, Delivered, OrderRef, RawMessage, Unread, Work};
+use crate::saga::decide::{Arrival, Candidate, Delivered, OrderRef, Unread, Work};
 use crate::saga::order::{Digest, DoubtKind};
 use crate::saga::time::{Moment, Span};
 use crate::store::TapRow;
@@ -92,7 +92,9 @@ impl Readings {
                         if version.version == saga.version {
                             readable &= reason == QuarantineReason::NoEvent;
                             let found = Found { saga: &saga.name, reason, detail, event, order_id };
-                            unread = self.unreadable(delivery, found).filter(|_| !is_planted(Bug::UnreadableDropped));
+                            unread = self
+                                .unreadable(&message, &delivery.exchange, found)
+                                .filter(|_| !is_planted(Bug::UnreadableDropped));
                         }
                     }
                 }
@@ -102,17 +104,18 @@ impl Readings {
             }
         }
         sight.read(&delivery.exchange, readable);
+        let is_without_id = arrivals.iter().any(Arrival::is_without_id);
         (!arrivals.is_empty()).then(|| Delivered {
             arrivals,
             redelivered: delivery.redelivered,
-            content_hash: message.content_hash(),
-            message: Arc::new(raw(delivery, self.body_keep_bytes)),
+            content_hash: is_without_id.then(|| message.content_hash()),
+            message: Arc::new(message.raw()),
         })
     }
 
-    fn unreadable(&mut self, delivery: &Delivery, found: Found<'_>) -> Option<Unread> {
+    fn unreadable(&mut self, message: &Message<'_>, exchange: &str, found: Found<'_>) -> Option<Unread> {
         if found.event.is_none() {
-            let samples = self.samples.entry((delivery.exchange.clone(), found.reason)).or_default();
+            let samples = self.samples.entry((exchange.to_owned(), found.reason)).or_default();
             if *samples >= SAMPLES_MAX {
                 return None;
             }
@@ -120,18 +123,11 @@ impl Readings {
         }
         // What is readable and names no event may be anybody's; what cannot be read may be what an order waits for.
         let doubt = found.reason != QuarantineReason::NoEvent;
-        let RawMessage { exchange, routing_key, envelope, body, body_bytes } = raw(delivery, self.body_keep_bytes);
         let message = Quarantined {
-            reason: found.reason,
-            detail: found.detail,
             saga: Some(found.saga.to_owned()),
             event: found.event,
             order_id: found.order_id,
-            exchange,
-            routing_key,
-            envelope,
-            body,
-            body_bytes,
+            ..message.raw().quarantined(found.reason, found.detail)
         };
         Some(Unread { message: Box::new(message), doubt })
     }
@@ -188,18 +184,6 @@ pub(super) fn delivered(work: &Work) -> Option<&Delivered> {
         | Work::Reconsider(_)
         | Work::Resolved(_)
         | Work::Doubt(_) => None,
-    }
-}
-
-/// A delivery as it is kept in quarantine.
-pub(super) fn raw(delivery: &Delivery, body_keep_bytes: usize) -> RawMessage {
-    let kept = delivery.body.len().min(body_keep_bytes);
-    RawMessage {
-        exchange: delivery.exchange.clone(),
-        routing_key: delivery.routing_key.clone(),
-        envelope: serde_json::to_value(&delivery.envelope).unwrap_or_default(),
-        body: delivery.body[..kept].to_vec(),
-        body_bytes: delivery.body.len() as u64,
     }
 }
 

@@ -5,6 +5,7 @@
 mod arrival;
 mod coverage;
 mod identity;
+mod lanes;
 mod migrating;
 mod placing;
 mod splitting;

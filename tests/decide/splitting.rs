@@ -155,7 +155,7 @@ proptest! {
         whole.commit(&plan);
         let second = first.split_off(at.min(first.len()));
         let marks = first.iter().filter_map(|work| match work {
-            Work::Delivered(delivered) if delivered.is_without_id() => Some(delivered.content_hash),
+            Work::Delivered(delivered) => delivered.content_hash,
             _ => None,
         });
         let last = FromTap { before: marks.collect(), ..tap(true) };

@@ -191,16 +191,7 @@ impl Stage {
             let message =
                 entries.filter(|it| it.entry.sequence == saved.sequence).find_map(|it| it.entry.body.message.clone());
             let message = message.expect("a payload is that of an entry");
-            let stored = StoredPayload {
-                salt: payload.salt,
-                body: payload.body.clone(),
-                body_hash: payload.body_hash,
-                envelope: payload.envelope.clone(),
-                exchange: message.exchange,
-                routing_key: message.routing_key,
-                message_id: message.id,
-            };
-            self.stored.insert((saved.order.clone(), saved.sequence), stored);
+            self.stored.insert((saved.order.clone(), saved.sequence), payload.stored(&message));
         }
         // As the store does it: first what is withdrawn of what is there, then the new rows.
         self.outbox.retain(|row| !changes.withdrawn.contains(&row.order) || !row.content.asks());

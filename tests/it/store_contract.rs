@@ -1,6 +1,7 @@
 //! What a store promises, as one list of facts held by both.
 
 mod apply;
+mod beside;
 mod brake;
 mod bulk;
 mod catalog;
@@ -81,6 +82,11 @@ contract! {
         text_with_nul_is_refused_and_kept_in_quarantine
         an_answered_command_is_remembered
         a_tap_remembers_its_last_batch_and_never_goes_back;
+    beside:
+        two_batches_beside_each_other_are_both_saved
+        a_last_batch_is_decided_beside_the_first_and_waits_for_its_commit
+        a_last_batch_is_not_saved_where_the_first_is_refused
+        a_last_batch_is_not_saved_where_the_first_decided_nothing;
     brake:
         turned_orders_are_counted_by_one_batch_at_a_time
         a_batch_that_turns_nothing_back_does_not_wait_for_the_brake

@@ -169,7 +169,7 @@ impl Run {
                 salt: [7; 16],
                 body_hash: sha2::Sha256::digest(&body).into(),
                 body: Some(body),
-                envelope: json!({ "headers": {} }),
+                envelope: r#"{"headers":{}}"#.to_owned(),
             }),
             attributes: seen.attributes.clone(),
             inferred: seen.inferred,

@@ -146,6 +146,7 @@ impl SimSource {
             return Poll::Ready(Err(gone("the consumer was cancelled")));
         }
         let Some((taken, gaps)) = world.broker.take(self.id, cap) else { return Poll::Pending };
+        let is_full = taken.len() >= cap;
         let is_fresh = taken.iter().any(|(_, queued)| !queued.redelivered);
         let mut items: Vec<Item> = gaps.iter().map(|(_, gap)| Item::Gap(gap.clone())).collect();
         let mut uids = Vec::new();
@@ -174,7 +175,7 @@ impl SimSource {
             gaps: gaps.iter().map(|(number, _)| *number).collect(),
             done: false,
         };
-        Poll::Ready(Ok(Batch { tap: Some(TAP.to_owned()), items, lag, is_fresh, receipt: Box::new(receipt) }))
+        Poll::Ready(Ok(Batch { tap: Some(TAP.to_owned()), items, lag, is_fresh, is_full, receipt: Box::new(receipt) }))
     }
 }
 

@@ -17,6 +17,7 @@ pub struct Escrow {
     amqp_url: String,
     name: String,
     port: u16,
+    program: PathBuf,
     /// What it finds in its environment besides.
     environment: Vec<(String, String)>,
     /// The command that starts it, if it is not started straight.
@@ -45,11 +46,19 @@ impl Escrow {
             amqp_url: amqp_url.to_owned(),
             name: "default".to_owned(),
             port,
+            program: env!("CARGO_BIN_EXE_escrow").into(),
             environment: Vec::new(),
             launcher: Vec::new(),
             process: Mutex::new(None),
             client: reqwest::Client::new(),
         }
+    }
+
+    /// The same from another build of the program.
+    #[allow(dead_code, reason = "for benches alone")]
+    pub fn program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
     }
 
     /// The same, started with one more variable in its environment.
@@ -97,7 +106,8 @@ impl Escrow {
     /// Starts it with another broker, or none, and with more in its environment.
     pub fn start_as(&self, amqp_url: Option<&str>, environment: &[(&str, &str)]) {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        let mut words = self.launcher.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_escrow")]);
+        let program = self.program.to_str().expect("a path of text");
+        let mut words = self.launcher.iter().map(String::as_str).chain([program]);
         let child = Command::new(words.next().unwrap_or_default())
             .args(words)
             .args(["serve", "--database-url", &self.database_url])
@@ -148,6 +158,12 @@ impl Escrow {
         }
     }
 
+    /// The process, while it runs.
+    #[allow(dead_code, reason = "for benches alone")]
+    pub fn pid(&self) -> u32 {
+        self.process.lock().unwrap().as_ref().expect("it runs").id()
+    }
+
     /// How the process ended by itself; `None` while it runs.
     pub fn ended(&self) -> Option<ExitStatus> {
         self.process.lock().unwrap().as_mut().expect("it was started").try_wait().unwrap()
@@ -177,7 +193,7 @@ impl Escrow {
 
     /// Runs another command of the program against the same settings.
     pub fn command(&self, arguments: &[&str]) -> std::process::Output {
-        Command::new(env!("CARGO_BIN_EXE_escrow"))
+        Command::new(&self.program)
             .args(arguments)
             .env("ESCROW_SERVER", format!("http://127.0.0.1:{}", self.port))
             .env("DATABASE_URL", &self.database_url)

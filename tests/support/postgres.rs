@@ -30,6 +30,8 @@ pub struct Server {
     dir: PathBuf,
     port: u16,
     durable: bool,
+    /// Beside those every server gets; what is said twice holds as it is said last.
+    settings: Vec<String>,
     databases: AtomicU32,
     guard: Child,
 }
@@ -46,6 +48,21 @@ impl Server {
         Self::new(true)
     }
 
+    /// A server to be measured: durable, and with the memory that one has in use.
+    #[allow(dead_code, reason = "for benches alone")]
+    pub fn measured() -> Self {
+        let mut server = Self::empty(true);
+        server.settings = [
+            "shared_buffers=2GB",
+            "max_wal_size=8GB",
+            "checkpoint_timeout=15min",
+            "shared_preload_libraries=pg_stat_statements",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        Self::made(server)
+    }
+
     /// A standby of the server at `url`: made from it, fed by it, and only reading until it is promoted.
     pub fn standby_of(url: &str) -> Self {
         let server = Self::empty(true);
@@ -58,7 +75,10 @@ impl Server {
     }
 
     fn new(durable: bool) -> Self {
-        let server = Self::empty(durable);
+        Self::made(Self::empty(durable))
+    }
+
+    fn made(server: Self) -> Self {
         let initdb = server
             .command("initdb")
             .args(["-U", "escrow", "--auth=trust", "--no-sync", "--encoding=UTF8"])
@@ -75,8 +95,7 @@ impl Server {
 
     /// Limits how large each file of the running server may get, as a full disk would.
     pub fn limit_files(&self, bytes: Option<u64>) {
-        let pid_file = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("a running server");
-        let postmaster = pid_file.lines().next().expect("its pid").to_owned();
+        let postmaster = self.pid().to_string();
         let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
         for pid in std::iter::once(postmaster.clone()).chain(children_of(&postmaster)) {
             // A backend may have gone meanwhile. Only the soft limit changes, so it can be lifted again by anybody.
@@ -99,7 +118,7 @@ impl Server {
             .spawn()
             .expect("`sh` starts");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
-        Self { dir, port, durable, databases: AtomicU32::new(0), guard }
+        Self { dir, port, durable, settings: Vec::new(), databases: AtomicU32::new(0), guard }
     }
 
     fn data(&self) -> PathBuf {
@@ -137,6 +156,9 @@ impl Server {
         ] {
             command.args(["-c", setting]);
         }
+        for setting in &self.settings {
+            command.args(["-c", setting]);
+        }
         let mut child = command.stdout(Stdio::null()).stderr(log).spawn().expect("`postgres` starts");
         let deadline = Instant::now() + PATIENCE;
         while !self.is_ready() {
@@ -171,9 +193,14 @@ impl Server {
         self.signal("-INT");
     }
 
-    fn signal(&self, signal: &str) {
+    /// The process all its others are children of.
+    pub fn pid(&self) -> u32 {
         let pid_file = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("a running server");
-        let pid = pid_file.lines().next().expect("its pid").to_owned();
+        pid_file.lines().next().and_then(|line| line.parse().ok()).expect("its pid")
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.pid().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().is_ok_and(|it| it.success()), "kill {signal} {pid}");
         let deadline = Instant::now() + PATIENCE;
         while Path::new("/proc").join(&pid).exists() || self.is_ready() {

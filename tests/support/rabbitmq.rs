@@ -39,6 +39,8 @@ pub struct Server {
     management_port: Option<u16>,
     node: String,
     user: Option<(u32, u32)>,
+    /// How the Erlang machine uses the cores.
+    schedulers: &'static str,
     broker: Mutex<Option<Child>>,
     epmd: Mutex<Option<Child>>,
     next_vhost: AtomicUsize,
@@ -61,6 +63,17 @@ pub fn managed() -> &'static Server {
     })
 }
 
+/// A broker to be measured: on all cores.
+#[allow(dead_code, reason = "for benches alone")]
+pub fn measured() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let server = Server::on_schedulers("+sbwt none +sbwtdcpu none +sbwtdio none", false);
+        server.ctl(&["await_startup"]);
+        server
+    })
+}
+
 /// The broker for tests that disturb it, one at a time. It runs when this returns.
 pub fn rough() -> (&'static Server, MutexGuard<'static, ()>) {
     static SERVER: OnceLock<Server> = OnceLock::new();
@@ -75,6 +88,10 @@ pub fn rough() -> (&'static Server, MutexGuard<'static, ()>) {
 
 impl Server {
     fn new(with_management: bool) -> Self {
+        Self::on_schedulers("+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none", with_management)
+    }
+
+    fn on_schedulers(schedulers: &'static str, with_management: bool) -> Self {
         static SERVERS: AtomicUsize = AtomicUsize::new(0);
         assert!(
             Path::new(SBIN).join("rabbitmq-server").exists(),
@@ -94,6 +111,7 @@ impl Server {
             dist_port,
             management_port: with_management.then_some(management_port),
             user,
+            schedulers,
             broker: Mutex::new(None),
             epmd: Mutex::new(None),
             next_vhost: AtomicUsize::new(0),
@@ -123,6 +141,12 @@ impl Server {
             assert!(ended.is_none() && Instant::now() < deadline, "RabbitMQ did not start:\n{}", self.log());
             thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// Its process.
+    #[allow(dead_code, reason = "for benches alone")]
+    pub fn pid(&self) -> u32 {
+        lock(&self.broker).as_ref().expect("it runs").id()
     }
 
     /// Kills it without a chance to write anything down.
@@ -234,7 +258,7 @@ impl Server {
             .env("RABBITMQ_PID_FILE", file("pid"))
             .env("RABBITMQ_SCHEMA_DIR", file("schema"))
             .env("RABBITMQ_GENERATED_CONFIG_DIR", file("config"))
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none")
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", self.schedulers)
             .env("RABBITMQ_CTL_ERL_ARGS", "+S 1:1");
         command
     }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::source::Source;
 
 /// The files whose waits are steps, each with the words their names begin with.
-const STEPPED: [(&str, &[&str]); 17] = [
+const STEPPED: [(&str, &[&str]); 18] = [
     ("src/store/apply.rs", &["store"]),
     ("src/store/load.rs", &["store"]),
     ("src/store/run.rs", &["store"]),
@@ -24,6 +24,7 @@ const STEPPED: [(&str, &[&str]); 17] = [
     ("src/worker/definitions.rs", &["definitions"]),
     ("src/worker/doubts.rs", &["doubts"]),
     ("src/worker/escrow.rs", &["escrow"]),
+    ("src/worker/fetching.rs", &["ingest"]),
     ("src/worker/incidents.rs", &["incidents"]),
     ("src/worker/ingest.rs", &["ingest"]),
     ("src/worker/looks.rs", &["looks"]),
@@ -43,8 +44,13 @@ const OTHERS: [(&str, &str); 7] = [
 ];
 
 /// Waits without a name in stepped files: the end of the code before `.await` or of a branch of `select!`, and why.
-const UNNAMED: [(&str, &str); 22] = [
+const UNNAMED: [(&str, &str); 27] = [
     ("shutdown.cancelled()", "waits for the end"),
+    ("future", "the same, or what is named where it was made"),
+    ("self.escrow.commit_beside(lanes)", "two transactions, whose waits are named"),
+    ("AssertUnwindSafe(beside).catch_unwind()", "the same"),
+    ("batch.turn.begin()", "waits for the other of two transactions"),
+    ("batch.turn.come()", "the same"),
     ("sleep_or(shutdown, backoff(failures))", "passes time"),
     ("tokio::time::sleep(wait_after(attempt))", "passes time"),
     ("task", "the transaction's own task, whose waits are named"),

@@ -88,7 +88,7 @@ impl Source for MemoryInbox {
             } else {
                 Box::new(Held(received))
             };
-            Ok(Batch { tap: None, items, lag: None, is_fresh: false, receipt })
+            Ok(Batch { tap: None, items, lag: None, is_fresh: false, is_full: false, receipt })
         })
     }
 }

@@ -198,10 +198,11 @@ impl MemorySource {
         };
         let numbers = taken.iter().map(|(number, _)| *number).collect();
         let is_fresh = taken.iter().any(|(_, delivery)| !delivery.redelivered);
+        let is_full = taken.len() >= BATCH_MESSAGES;
         let items = taken.into_iter().map(|(_, delivery)| self.item(delivery)).collect();
         let receipt = MemoryReceipt { handle: self.handle.clone(), numbers, done: false };
         let tap = Some(self.handle.queue.clone());
-        Ok(Batch { tap, items, lag: self.flights.lag(), is_fresh, receipt: Box::new(receipt) })
+        Ok(Batch { tap, items, lag: self.flights.lag(), is_fresh, is_full, receipt: Box::new(receipt) })
     }
 
     fn item(&self, delivery: Delivery) -> Item {

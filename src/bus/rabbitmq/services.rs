@@ -156,6 +156,7 @@ impl Source for RabbitInbox {
                 items: vec![Item::Delivery(delivery)],
                 lag: None,
                 is_fresh: false,
+                is_full: false,
                 receipt: Box::new(receipt),
             })
         })

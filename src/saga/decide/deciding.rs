@@ -129,15 +129,13 @@ impl Deciding<'_> {
             }
             self.arrival(arrival, &delivered.message);
         }
-        if delivered.is_without_id() {
-            self.this_batch.push(delivered.content_hash);
-        }
+        self.this_batch.extend(delivered.content_hash);
     }
 
     fn was_in_last_batch(&mut self, delivered: &Delivered) -> bool {
         delivered.redelivered
             && !is_planted(Bug::LastBatchForgotten)
-            && take_from(&mut self.last_batch, delivered.content_hash)
+            && delivered.content_hash.is_some_and(|hash| take_from(&mut self.last_batch, hash))
     }
 
     fn arrival(&mut self, arrival: &Arrival, message: &RawMessage) {
@@ -196,16 +194,10 @@ impl Deciding<'_> {
     ) {
         self.changes.tally.count(saga, Outcome::Quarantined);
         self.changes.quarantined.push(Quarantined {
-            reason,
-            detail,
             saga: saga.map(str::to_owned),
             event: event.map(str::to_owned),
             order_id: order_id.map(str::to_owned),
-            exchange: message.exchange.clone(),
-            routing_key: message.routing_key.clone(),
-            envelope: message.envelope.clone(),
-            body: message.body.clone(),
-            body_bytes: message.body_bytes,
+            ..message.quarantined(reason, detail)
         });
     }
 

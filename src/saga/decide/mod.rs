@@ -5,6 +5,7 @@
 //! own.
 
 mod deciding;
+mod lanes;
 mod migrating;
 mod placing;
 
@@ -13,11 +14,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use self::deciding::Deciding;
-use super::batch::{Changes, Loaded, Lookup, NewDoubt, Quarantined, Resolved, StoredPayload};
+use super::batch::{Changes, Loaded, Lookup, NewDoubt, QuarantineReason, Quarantined, Resolved, StoredPayload};
 use super::catalog::Catalog;
 use super::coverage::Coverage;
 use super::definition::{BrakeLimit, OnTimeout, Saga};
-use super::input::{Command, Confirmation, Event};
+use super::input::{Command, Confirmation, Event, Payload};
 use super::migration::Migration;
 use super::order::{Digest, Order, OrderKey};
 use super::time::Moment;
@@ -53,21 +54,40 @@ pub struct Delivered {
     /// One for each saga that names the event.
     pub arrivals: Vec<Arrival>,
     pub redelivered: bool,
-    /// Hash of place and content: what stands for the id of a message without one.
-    pub content_hash: Digest,
+    /// Hash of place and content: what stands for the id of a message without one (rule 2). `None` where every saga finds one.
+    pub content_hash: Option<Digest>,
     /// For quarantine, should it find no place.
     pub message: Arc<RawMessage>,
 }
 
-/// A message as it came.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// A message as it came: what quarantine keeps of it.
+#[derive(Clone, Debug, PartialEq)]
 pub struct RawMessage {
     pub exchange: String,
     pub routing_key: String,
-    pub envelope: Value,
-    /// Cut to what is kept.
-    pub body: Vec<u8>,
+    /// Its content, shared with the events it was read as.
+    pub payload: Arc<Payload>,
+    /// The beginning of a body that is too large to be kept whole.
+    pub cut: Vec<u8>,
     pub body_bytes: u64,
+}
+
+impl RawMessage {
+    /// The message in quarantine.
+    pub fn quarantined(&self, reason: QuarantineReason, detail: String) -> Quarantined {
+        Quarantined {
+            reason,
+            detail,
+            saga: None,
+            event: None,
+            order_id: None,
+            exchange: self.exchange.clone(),
+            routing_key: self.routing_key.clone(),
+            envelope: self.payload.envelope_value(),
+            body: self.payload.body.clone().unwrap_or_else(|| self.cut.clone()),
+            body_bytes: self.body_bytes,
+        }
+    }
 }
 
 /// One delivery for one saga.
@@ -146,15 +166,9 @@ pub struct FromTap {
 /// oldest an order may be and still be found when those before it wait for something else.
 const LINE_MARGIN: usize = 200;
 
-impl Delivered {
-    /// Whether it is told apart by its content alone (rule 2): where a saga finds no id in it, or cannot read it.
-    pub fn is_without_id(&self) -> bool {
-        self.arrivals.iter().any(Arrival::is_without_id)
-    }
-}
-
 impl Arrival {
-    fn is_without_id(&self) -> bool {
+    /// Whether the message is told apart by its content alone (rule 2): where the saga finds no id in it, or cannot read it.
+    pub fn is_without_id(&self) -> bool {
         let without =
             |candidate: &Candidate| candidate.event.identity.is_none() || candidate.place == OrderRef::Arrival;
         self.unread.is_some() || self.candidates.iter().any(without)

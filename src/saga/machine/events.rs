@@ -30,7 +30,7 @@ impl Machine<'_> {
         }
         self.order.seen.extend(event.identity);
         if let Some(view) = &event.view {
-            let seen = serde_json::json!({"body": **view, "headers": event.payload.envelope["headers"]});
+            let seen = serde_json::json!({"body": **view, "headers": event.payload.envelope_value()["headers"]});
             self.stored.insert(self.order.sequence + 1, seen);
         }
         let kinds: Vec<Kind> = if self.order.life.status == Status::Closed {

@@ -143,6 +143,10 @@ impl Backend for Pool {
         })
     }
 
+    fn writes_side_by_side(&self) -> bool {
+        true
+    }
+
     fn time_limit(&self) -> Option<Duration> {
         Some(WORK_LIMIT)
     }

@@ -170,6 +170,10 @@ impl Backend for Pools {
     }
 
     /// The file answers or fails; nobody else has to.
+    fn writes_side_by_side(&self) -> bool {
+        false
+    }
+
     fn time_limit(&self) -> Option<Duration> {
         None
     }

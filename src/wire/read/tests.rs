@@ -42,7 +42,7 @@ fn an_event_is_read_with_all_that_tells_it_apart() {
     assert_eq!(event.attributes, [("customer".to_owned(), json!({"vip": true})), ("shop".to_owned(), json!("shop"))]);
     assert_eq!(event.payload.body.as_deref(), Some(body.as_bytes()));
     assert_eq!(
-        event.payload.envelope,
+        event.payload.envelope_value(),
         json!({"headers": {"x": 1}, "properties": {"message_id": "m-1", "timestamp": 1_000}})
     );
     assert_eq!((event.payload.salt, event.lag, event.inferred), (SALT, Some(Span(5)), false));

@@ -85,7 +85,7 @@ pub fn event(payload: &Payload) -> EntryBody {
 pub fn payload(body: &Value) -> Payload {
     let bytes = body.to_string().into_bytes();
     let body_hash = sha2::Sha256::digest(&bytes).into();
-    Payload { salt: SALT, body: Some(bytes), body_hash, envelope: json!({ "headers": { "kind": "test" } }) }
+    Payload { salt: SALT, body: Some(bytes), body_hash, envelope: r#"{"headers":{"kind":"test"}}"#.to_owned() }
 }
 
 /// An order with its root done and the second step waiting since `now`.

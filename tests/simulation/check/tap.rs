@@ -19,7 +19,7 @@ impl Judge {
     /// What became of the messages of a batch.
     pub(super) fn outcomes(&mut self, model: &mut Model, commit: &Commit<'_>) {
         for payload in &commit.changes.payloads {
-            let Some(uid) = uid_of(&payload.payload.envelope) else { continue };
+            let Some(uid) = uid_of(&payload.payload.envelope_value()) else { continue };
             let key = (payload.order.saga.clone(), uid);
             let place = (payload.order.order_id.clone(), payload.sequence);
             let message = &model.messages[uid];

@@ -1,0 +1,64 @@
+//! What Escrow's whole job costs beside the bare minimum of it, both sides from one run.
+//!
+//! ```text
+//!   cargo bench --bench speed -- drain [--events N] [--repeats N] [--program PATH]
+//!
+//!   load ──▶ quorum queue ──▶ Escrow       (the release build of the program)   ──▶ its tables
+//!                        └──▶ reference    (the same rows and bytes, no logic)  ──▶ its tables
+//!                        └──▶ one by one   (a transaction for each event)       ──▶ its tables
+//! ```
+//!
+//! Every side has a virtual host and a database of its own on the same servers, which this starts and ends. Sides take turns,
+//! so that whatever else the machine does hits all alike. It judges nothing: it prints medians, the spread, the processor
+//! time of each process, and the ratios.
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should say where")]
+#![allow(dead_code, reason = "the tests' own servers bring more than is measured here")]
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+mod cpu;
+mod drain;
+mod ground;
+mod load;
+mod one_by_one;
+mod reference;
+mod sample;
+mod table;
+mod work;
+
+/// What to run, and how much of it.
+struct Wanted {
+    scenario: String,
+    events: Option<u64>,
+    repeats: usize,
+    /// Another build of the program, to compare two of them.
+    program: Option<std::path::PathBuf>,
+}
+
+fn main() {
+    let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
+    let scenario = words.next().unwrap_or_else(|| "drain".to_owned());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    if scenario == "work" {
+        // One side of a scenario, as a process of its own, so that its processor time is its own.
+        let order = words.next().expect("the orders of a side, as JSON");
+        return runtime.block_on(work::run(&serde_json::from_str(&order).unwrap()));
+    }
+    let mut wanted = Wanted { scenario, events: None, repeats: 3, program: None };
+    while let Some(word) = words.next() {
+        let value = words.next().unwrap_or_default();
+        match (word.as_str(), value.parse::<u64>().ok()) {
+            ("--events", Some(number)) => wanted.events = Some(number),
+            ("--repeats", Some(number)) => wanted.repeats = usize::try_from(number).unwrap(),
+            ("--program", _) => wanted.program = Some(value.into()),
+            _ => panic!("`{word} {value}` is not understood: --events N, --repeats N, --program PATH"),
+        }
+    }
+    runtime.block_on(async {
+        match wanted.scenario.as_str() {
+            "drain" => drain::measure(&wanted).await,
+            other => panic!("there is no scenario `{other}`: drain"),
+        }
+    });
+}

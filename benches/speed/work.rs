@@ -1,0 +1,46 @@
+//! One side of a measurement that is not Escrow: a process of its own, told by JSON on its command line what to do.
+
+use serde::{Deserialize, Serialize};
+use std::process::{Child, Command, Stdio};
+
+use super::{load, one_by_one, reference};
+
+/// What the process does, and with what.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Work {
+    /// Drains a queue in batches, writing Escrow's rows without its logic.
+    Reference(Drain),
+    /// Drains a queue with a transaction for each event.
+    OneByOne(Drain),
+    /// Publishes events.
+    Publish { amqp: String, events: u64, first_order: u64, rate: Option<u64> },
+}
+
+/// A queue to be drained into tables.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Drain {
+    pub amqp: String,
+    pub queue: String,
+    pub database: String,
+    pub events: u64,
+    /// The file of the [sample](super::sample).
+    pub sample: String,
+}
+
+/// The body of such a process.
+pub async fn run(work: &Work) {
+    match work {
+        Work::Reference(drain) => reference::drain(drain).await,
+        Work::OneByOne(drain) => one_by_one::drain(drain).await,
+        Work::Publish { amqp, events, first_order, rate } => load::publish(amqp, *events, *first_order, *rate).await,
+    }
+}
+
+impl Work {
+    /// Starts it.
+    pub fn start(&self) -> Child {
+        let order = serde_json::to_string(self).unwrap();
+        let program = std::env::current_exe().unwrap();
+        Command::new(program).args(["work", &order]).stdin(Stdio::null()).spawn().unwrap()
+    }
+}
