@@ -44,9 +44,11 @@ const OTHERS: [(&str, &str); 7] = [
 ];
 
 /// Waits without a name in stepped files: the end of the code before `.await` or of a branch of `select!`, and why.
-const UNNAMED: [(&str, &str); 27] = [
+const UNNAMED: [(&str, &str); 29] = [
     ("shutdown.cancelled()", "waits for the end"),
     ("future", "the same, or what is named where it was made"),
+    ("written = &mut writing", "the writing of a batch, whose waits are named"),
+    ("batch = &mut fetching, if is_full && fetched.is_none()", "the fetching of a batch, the same"),
     ("self.escrow.commit_beside(lanes)", "two transactions, whose waits are named"),
     ("AssertUnwindSafe(beside).catch_unwind()", "the same"),
     ("batch.turn.begin()", "waits for the other of two transactions"),
