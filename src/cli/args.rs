@@ -310,15 +310,18 @@ pub enum OrderCommand {
     Close(ActArgs),
     /// Write into the trail
     Note(ActArgs),
-    /// Show how far an action on many orders is, or stop it
+    /// Show how far an action on many orders is, or stop it; without an id, list those there were
     Bulk {
-        id: String,
+        #[arg(conflicts_with_all = ["limit", "cursor", "all", "watch"])]
+        id: Option<String>,
         /// Stop it after the order in hand
-        #[arg(long, requires = "reason")]
+        #[arg(long, requires = "reason", requires = "id")]
         stop: bool,
         /// Why it is stopped
         #[arg(long, requires = "stop")]
         reason: Option<String>,
+        #[command(flatten)]
+        page: PageArgs,
     },
 }
 

@@ -29,7 +29,7 @@ use crate::saga::journal::Broken;
 use crate::saga::order::Order;
 use crate::saga::outgoing::derived_id;
 use crate::saga::time::Span;
-use crate::store::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, OrderFilter, Store};
+use crate::store::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, NamedOrder, OrderFilter, Store};
 use crate::telemetry::Metrics;
 
 /// Reached only when something hangs.
@@ -289,6 +289,7 @@ async fn without_an_id_an_action_is_for_all_that_filters_name() {
         actor: "jo".to_owned(),
         reason: "r".to_owned(),
         every: Span::from_millis(200),
+        named: 0,
     };
     let ended = Bulk { state: BulkState::Done, done: 2, ..bulk(id, ask) };
     let refused =
@@ -311,7 +312,20 @@ async fn without_an_id_an_action_is_for_all_that_filters_name() {
     assert_eq!(json(&shown)["status"], "done");
     server.run(&["order", "bulk", &id, "--stop", "--reason", "enough"]).await.unwrap();
 
+    let listed = server.run(&["order", "bulk"]).await.unwrap();
+    assert!(listed.text.contains(&id) && listed.text.contains("3 in all: 2 done, 1 refused"), "{}", listed.text);
+    for line in [&["order", "bulk", &id, "--all"][..], &["order", "bulk", "--stop", "--reason", "r"]] {
+        assert_eq!(server.run(line).await.unwrap_err().exit, USAGE, "{line:?}");
+    }
+
     let server = Server::of(vec![order("101"), order("102")]);
+    let some = ["order", "note", "order/101", "102", "--reason", "r", "--no-wait", "--per-second", "50"];
+    // The fake has nothing to show of it.
+    assert_eq!(server.run(&some).await.unwrap_err().exit, NOT_FOUND);
+    let (_, ask) = server.desk.bulks.lock().unwrap().remove(0);
+    let named = |id: &str| NamedOrder { order_id: id.to_owned(), saga: Some("order".to_owned()) };
+    assert_eq!(ask.filter, OrderFilter { named: vec![named("101"), named("102")], ..OrderFilter::default() });
+    assert_eq!((ask.named, ask.every), (2, Span::from_millis(20)));
     let dry = server.run(&["order", "close", "--status", "stuck", "--dry-run"]).await.unwrap();
     assert!(dry.text.starts_with("close would be asked of 2 orders"), "{}", dry.text);
     assert!(server.desk.bulks.lock().unwrap().is_empty());

@@ -81,7 +81,7 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(orders::act_on_order))
         .routes(routes!(due::list_due))
         .routes(routes!(search::search_orders))
-        .routes(routes!(actions::begin_bulk_action))
+        .routes(routes!(actions::begin_bulk_action, actions::list_bulk_actions))
         .routes(routes!(actions::get_bulk_action))
         .routes(routes!(actions::stop_bulk_action))
         .routes(routes!(sagas::list_sagas))

@@ -56,7 +56,7 @@ use crate::saga::outgoing::Outgoing;
 use crate::saga::time::{Moment, Span};
 
 pub use answers::{
-    Backlog, Connections, IncidentFilter, JournalFilter, JournalRow, Listed, OpenCounts, OrderFilter, Page,
+    Backlog, Connections, IncidentFilter, JournalFilter, JournalRow, Listed, NamedOrder, OpenCounts, OrderFilter, Page,
     QuarantineFilter, QuarantineGrowth, QuarantineRow, StatusCount, StepStats, StuckGroup, WaitingCount,
 };
 pub use bulk::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, BulkTask, BulkTurn, ORDERS_MAX as BULK_ORDERS_MAX};
@@ -343,6 +343,9 @@ pub trait Query: Send + Sync {
 
     /// A bulk action and how far it is.
     fn bulk(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>>;
+
+    /// Bulk actions and how far they are, the newest first; all, or those in this state.
+    fn bulks(&self, state: Option<BulkState>, page: Page) -> BoxFuture<'_, Result<Listed<Bulk>, StoreError>>;
 
     /// The orders of a bulk action in their sequence; all, or those with this outcome.
     fn bulk_orders(

@@ -11,8 +11,8 @@ use super::run::SqlStore;
 use super::saga_states::{Change, What};
 use super::session::Access;
 use super::{
-    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Connections, Decide,
-    DefinitionRow, EventMet, IncidentChanges, IncidentFilter, JournalFilter, JournalRow, Listed, NewDefinition,
+    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, BulkTurn, Claimed, Committed, Connections,
+    Decide, DefinitionRow, EventMet, IncidentChanges, IncidentFilter, JournalFilter, JournalRow, Listed, NewDefinition,
     OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineGrowth, QuarantineRow, Query, Standing, StatusCount,
     StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
@@ -271,6 +271,10 @@ impl Query for SqlStore {
 
     fn bulk(&self, id: Uuid) -> Answer<'_, Option<Bulk>> {
         self.run(Access::Read, id, |session, id| Box::pin(bulk::find(session, id)))
+    }
+
+    fn bulks(&self, state: Option<BulkState>, page: Page) -> Answer<'_, Listed<Bulk>> {
+        self.run(Access::Read, (state, page), |session, it| Box::pin(bulk::list(session, it)))
     }
 
     fn bulk_orders(&self, id: Uuid, outcome: Option<String>, page: Page) -> Answer<'_, Listed<BulkOrder>> {

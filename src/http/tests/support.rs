@@ -243,6 +243,11 @@ impl Query for FakeStore {
         self.answer(|| self.bulks.iter().find(|it| it.id == id).cloned())
     }
 
+    fn bulks(&self, state: Option<BulkState>, page: Page) -> BoxFuture<'_, Result<Listed<Bulk>, StoreError>> {
+        let wanted = self.bulks.iter().filter(|it| state.is_none_or(|state| it.state == state));
+        self.page(wanted.cloned().collect(), &page)
+    }
+
     fn bulk_orders(
         &self,
         _id: Uuid,

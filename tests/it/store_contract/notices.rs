@@ -56,10 +56,13 @@ pub async fn channels_know_nothing_of_each_other(bed: Bed) {
     assert!(send(&bed, "pager").await.is_some() && send(&bed, "pager").await.is_some());
     assert!(claim(&bed, "dead").await.is_some(), "the other incident");
     assert_eq!(claim(&bed, "dead").await, None, "both are leased");
-    bed.store.release_notice(key, bob, Span(0)).await.unwrap();
+    bed.store.release_notice(key, bob, Span(0), "not his".to_owned()).await.unwrap();
     assert_eq!(claim(&bed, "dead").await, None, "it is not bob's to give back");
-    bed.store.release_notice(key, ada, LEASE).await.unwrap();
+    bed.store.release_notice(key, ada, LEASE, "it is\0away".to_owned()).await.unwrap();
     assert_eq!(claim(&bed, "dead").await, None, "given back for later");
+    let rows = bed.store.incident_notices(silent(1).about.id(), 1).await.unwrap();
+    let problems: Vec<_> = rows.iter().map(|it| (it.channel.as_str(), it.tries, it.problem.as_deref())).collect();
+    assert_eq!(problems, [("dead", 1, Some("it is\u{fffd}away")), ("pager", 1, None)]);
     bed.raw("UPDATE notices SET available_at = 0 WHERE channel = 'dead'").await.unwrap();
     assert!(claim(&bed, "dead").await.is_some_and(|again| again.tries == 1), "a lease that ran out");
 }
@@ -153,7 +156,7 @@ pub async fn claiming_reads_no_more_than_its_channel(bed: Bed) {
     for (file, values) in [
         ("claim_notice", ["'pager'", owner, "60", "30000"].as_slice()),
         ("settle_notice", &[owner, "'sent'", "30000"]),
-        ("release_notice", &[owner, owner, "60", "30000"]),
+        ("release_notice", &[owner, owner, "60", "'away'", "30000"]),
         ("standing_notices", &["'pager'", "60", "30000"]),
         ("incident_notices", &["'i5'", "1"]),
         ("purge_notices", &["10", "5000"]),
