@@ -13,6 +13,7 @@ mod brakes;
 mod caller;
 mod coverage;
 mod docs;
+mod doctor;
 mod due;
 mod entry;
 mod events;
@@ -97,6 +98,7 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(incidents::ack_incident))
         .routes(routes!(journal::list_journal))
         .routes(routes!(status::get_status))
+        .routes(routes!(doctor::get_doctor))
         .routes(routes!(flow::get_flow))
         .routes(routes!(quarantine::list_quarantine))
         .routes(routes!(quarantine::list_reasons))

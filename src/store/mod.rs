@@ -285,6 +285,14 @@ pub trait Query: Send + Sync {
     /// The episodes of one incident, newest first, at most `limit`.
     fn incident_episodes(&self, id: String, limit: usize) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>>;
 
+    /// What was told of an episode and to whom, in its sequence: the last `limit` of it.
+    fn incident_notices(
+        &self,
+        id: String,
+        episode: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<NoticeRow>, StoreError>>;
+
     /// The number of the last episode of each of these incidents that had one.
     fn last_episodes(&self, ids: Vec<String>) -> BoxFuture<'_, Result<BTreeMap<String, u64>, StoreError>>;
 

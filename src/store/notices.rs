@@ -46,9 +46,6 @@ pub trait Notices: Send + Sync {
     /// again.
     fn standing_notices(&self, channel: String, resolved_for: Span)
     -> BoxFuture<'_, Result<Vec<Incident>, StoreError>>;
-
-    /// What was told of an episode, in its sequence.
-    fn incident_notices(&self, id: String, episode: u64) -> BoxFuture<'_, Result<Vec<NoticeRow>, StoreError>>;
 }
 
 /// A leased notice.
@@ -121,10 +118,6 @@ impl Notices for SqlStore {
     fn standing_notices(&self, channel: String, resolved_for: Span) -> Answer<'_, Vec<Incident>> {
         self.run(Access::Read, (channel, resolved_for), |session, it| Box::pin(standing(session, it)))
     }
-
-    fn incident_notices(&self, id: String, episode: u64) -> Answer<'_, Vec<NoticeRow>> {
-        self.run(Access::Read, (id, episode), |session, it| Box::pin(of_incident(session, it)))
-    }
 }
 
 async fn claim(
@@ -170,8 +163,12 @@ async fn standing(session: &mut dyn Session, (channel, within): &(String, Span))
     found.iter().map(|row| Ok(rows::from_json("content", row.get::<&str>("content")?)?)).collect()
 }
 
-async fn of_incident(session: &mut dyn Session, (id, episode): &(String, u64)) -> Result<Vec<NoticeRow>, Failure> {
-    let binds = vec![Bind::Text(id.clone()), Bind::Int(rows::int(*episode))];
+/// See [`super::Query::incident_notices`].
+pub(super) async fn of_incident(
+    session: &mut dyn Session,
+    (id, episode, limit): &(String, u64, usize),
+) -> Result<Vec<NoticeRow>, Failure> {
+    let binds = vec![Bind::Text(id.clone()), Bind::Int(rows::int(*episode)), Bind::Int(rows::limit(*limit))];
     let read = |row: &Row| {
         let verdict: Option<&str> = row.get("verdict")?;
         Ok(NoticeRow {
@@ -186,5 +183,5 @@ async fn of_incident(session: &mut dyn Session, (id, episode): &(String, u64)) -
             settled_at: rows::opt_moment(row, "settled_at")?,
         })
     };
-    session.fetch(sql!("incident_notices"), binds).await?.iter().map(read).collect()
+    session.fetch(sql!("incident_notices"), binds).await?.iter().rev().map(read).collect()
 }

@@ -13,10 +13,12 @@ use super::session::Access;
 use super::{
     Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, BulkTurn, Claimed, Committed, Connections,
     Decide, DefinitionRow, EventMet, IncidentChanges, IncidentFilter, JournalFilter, JournalRow, Listed, NewDefinition,
-    OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineGrowth, QuarantineRow, Query, Standing, StatusCount,
-    StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
+    NoticeRow, OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineGrowth, QuarantineRow, Query, Standing,
+    StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
-use super::{apply, bulk, coverage, housekeeping, incidents, orders, outbox, quarantine, saga_states, save, trail};
+use super::{
+    apply, bulk, coverage, housekeeping, incidents, notices, orders, outbox, quarantine, saga_states, save, trail,
+};
 use crate::saga::batch::{Lookup, NewDoubt};
 use crate::saga::brake::{Brake, SagaState};
 use crate::saga::definition::Mode;
@@ -199,6 +201,10 @@ impl Query for SqlStore {
 
     fn incident_episodes(&self, id: String, limit: usize) -> Answer<'_, Vec<Standing>> {
         self.run(Access::Read, (id, limit), |session, it| Box::pin(incidents::episodes(session, it)))
+    }
+
+    fn incident_notices(&self, id: String, episode: u64, limit: usize) -> Answer<'_, Vec<NoticeRow>> {
+        self.run(Access::Read, (id, episode, limit), |session, it| Box::pin(notices::of_incident(session, it)))
     }
 
     fn last_episodes(&self, ids: Vec<String>) -> Answer<'_, BTreeMap<String, u64>> {

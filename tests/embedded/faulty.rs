@@ -131,13 +131,13 @@ impl Notices for Faulty {
         settle_notice(key: Uuid, verdict: NoticeVerdict) -> ();
         release_notice(key: Uuid, owner: Uuid, after: Span, problem: String) -> ();
         standing_notices(channel: String, resolved_for: Span) -> Vec<Incident>;
-        incident_notices(id: String, episode: u64) -> Vec<NoticeRow>;
     }
 }
 
 impl Query for Faulty {
     guarded! {
         now() -> Moment;
+        incident_notices(id: String, episode: u64, limit: usize) -> Vec<NoticeRow>;
         due_orders(watermarks: BTreeMap<String, Moment>, limit: usize) -> Vec<OrderKey>;
         find_order(key: OrderKey) -> Option<Order>;
         list_orders(filter: OrderFilter, page: Page) -> Listed<Order>;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use self::deciding::Deciding;
-use super::batch::{Changes, Loaded, Lookup, NewDoubt, Quarantined, Resolved, StoredPayload};
+use super::batch::{Changes, Loaded, Lookup, NewDoubt, Outcome, Quarantined, Resolved, StoredPayload};
 use super::catalog::Catalog;
 use super::coverage::Coverage;
 use super::definition::{BrakeLimit, OnTimeout, Saga};
@@ -252,6 +252,9 @@ impl Plan {
             let again = changes.quarantined.first().map(|it| it.detail.clone());
             let why = again.unwrap_or_else(|| "the version its order is on does not read it".to_owned());
             return Changes { misplaced: Some(why), ..Changes::default() };
+        }
+        for (saga, count) in self.coverage.ignored() {
+            changes.tally.add(Some(saga), Outcome::Ignored, count);
         }
         changes
     }
