@@ -69,10 +69,11 @@ async fn a_database_that_was_away_is_written_down_when_it_is_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_whose_beginning_was_never_seen_are_one_incident_once_they_are_closed() {
     let bed = Bed::new(&["shop"]).await;
-    let running = bed.run(&alerting().replace("steps:", "within: 1m\nsteps:")).await;
+    let shipped = "  shipped: { after: paid, done: Shipped, within: 1h }\n";
+    let running = bed.run(&(alerting().replace("steps:", "within: 1m\nsteps:") + shipped)).await;
     for order in ["1", "2", "3"] {
         bed.event("Paid", order);
-        bed.shows(order, "running: waiting, done").await;
+        bed.shows(order, "running: waiting, done, waiting").await;
     }
     bed.pass(&running, Span::from_secs(61)).await;
     let incident = until(&bed, &running, "never_opened", |it| it["count"] == 3).await;
