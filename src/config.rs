@@ -20,6 +20,8 @@ pub struct ServeConfig {
     pub body_bytes_max: usize,
     /// Where traces are sent, OTLP over HTTP; `None`: nowhere.
     pub otlp_endpoint: Option<String>,
+    /// RabbitMQ's management API, for the doctor; may hold a user and a password.
+    pub management_url: Option<String>,
     pub alerts: AlertsConfig,
 }
 
@@ -45,6 +47,8 @@ pub struct DemoConfig {
     pub seed: u64,
     /// `None`: a bus in memory.
     pub amqp_url: Option<String>,
+    /// Where traces are sent, OTLP over HTTP; `None`: nowhere.
+    pub otlp_endpoint: Option<String>,
     /// Without an Escrow of its own; needs a broker.
     pub services_only: bool,
 }
@@ -108,7 +112,8 @@ pub struct DoctorConfig {
     pub amqp_url: Option<String>,
     /// RabbitMQ's management API; may hold a user and a password.
     pub management_url: Option<String>,
-    pub sagas: PathBuf,
+    /// `None`: what is stored is all there is.
+    pub sagas: Option<PathBuf>,
     pub name: String,
 }
 

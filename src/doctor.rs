@@ -1,6 +1,10 @@
 //! What `escrow doctor` says: one finding for each thing that was looked at, with what to do about it.
 //!
+//! A running Escrow says the same over HTTP.
+//!
 //! Values alone; who looks at what is in [`crate::bus::rabbitmq`], [`crate::store`] and [`crate::app`]. A look changes nothing.
+
+use crate::saga::time::Moment;
 
 /// How a thing was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -22,6 +26,14 @@ impl Level {
             Self::Problem => "problem",
         }
     }
+}
+
+/// All that one look found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkup {
+    pub at: Moment,
+    /// Problems first.
+    pub findings: Vec<Finding>,
 }
 
 /// One thing that was looked at.

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, Uri};
 use escrow::bus::{Delivery, Envelope};
+use escrow::doctor::Checkup;
 use escrow::http::router;
 use escrow::http::state::{ActError, ApiState, Ask, Desk, ResolveError, StatusReport, SubmitError};
 use escrow::saga::brake::Brake;
@@ -252,6 +253,10 @@ impl Desk for FakeDesk {
 
     fn watermark(&self, _: &str) -> Option<Moment> {
         None
+    }
+
+    fn doctor(&self) -> BoxFuture<'_, Result<Checkup, StoreError>> {
+        done(Ok(Checkup { at: Moment(0), findings: Vec::new() }))
     }
 
     fn status(&self) -> StatusReport {

@@ -7,8 +7,10 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::surgery::Surgery;
 use crate::bus::http::HttpDoor;
 use crate::bus::{BusError, Delivery, Tap};
+use crate::doctor::Checkup;
 use crate::http::state::{
     ActError, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError, Unbound,
 };
@@ -25,6 +27,17 @@ use crate::worker::commands::{CommandError, Commands};
 use crate::worker::sight::View;
 use crate::worker::watermark::{Known, Watermarks};
 
+/// What the desk answers from.
+pub(super) struct Seen {
+    pub escrow: Arc<Escrow>,
+    pub watermarks: Arc<Watermarks>,
+    pub tap: Option<Arc<dyn Tap>>,
+    pub commands: Commands,
+    pub door: HttpDoor,
+    pub name: String,
+    pub surgery: Arc<Surgery>,
+}
+
 /// The desk of a running Escrow.
 pub(super) struct RunningDesk {
     escrow: Arc<Escrow>,
@@ -33,20 +46,15 @@ pub(super) struct RunningDesk {
     commands: Commands,
     door: HttpDoor,
     name: String,
+    surgery: Arc<Surgery>,
     started_at: Moment,
 }
 
 impl RunningDesk {
-    pub(super) fn new(
-        escrow: Arc<Escrow>,
-        watermarks: Arc<Watermarks>,
-        tap: Option<Arc<dyn Tap>>,
-        commands: Commands,
-        door: HttpDoor,
-        name: String,
-    ) -> Self {
+    pub(super) fn new(seen: Seen) -> Self {
+        let Seen { escrow, watermarks, tap, commands, door, name, surgery } = seen;
         let started_at = crate::clock::Clock::now(&crate::clock::System);
-        Self { escrow, watermarks, tap, commands, door, name, started_at }
+        Self { escrow, watermarks, tap, commands, door, name, surgery, started_at }
     }
 
     fn saga_report(&self, saga: &str, known: Option<&Known>) -> SagaReport {
@@ -227,6 +235,12 @@ impl Desk for RunningDesk {
             }
         });
         StatusReport { name: self.name.clone(), started_at: self.started_at, bus, sagas, unbound, problems, refusal }
+    }
+
+    fn doctor(&self) -> BoxFuture<'_, Result<Checkup, StoreError>> {
+        // In a task of its own: who goes away must not stop the look that others wait for.
+        let task = tokio::spawn(Arc::clone(&self.surgery).ask());
+        Box::pin(async move { joined(task.await) })
     }
 
     fn queue_finding(&self, queue: &str) -> Option<QueueFinding> {

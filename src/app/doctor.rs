@@ -1,4 +1,4 @@
-//! `escrow doctor`: looks at database, definitions and broker as they are, and judges what it finds.
+//! `escrow doctor` and `GET /v1/doctor`: looks at database, definitions and broker as they are, and judges what it finds.
 //!
 //! Changes nothing: the database is read in a transaction that cannot write and is not migrated, and the broker is only looked at.
 
@@ -39,9 +39,9 @@ pub async fn doctor(config: DoctorConfig) -> anyhow::Result<Vec<Finding>> {
             None
         }
     };
-    let files = match read_definitions(&config.sagas).map_err(|error| chain_of(error.as_ref())) {
-        Ok(files) => definitions::parse_all(files).map_err(|error| error.to_string()),
-        Err(why) => Err(why),
+    let files = match config.sagas.as_deref().map(read_definitions).transpose() {
+        Ok(files) => definitions::parse_all(files.unwrap_or_default()).map_err(|error| error.to_string()),
+        Err(error) => Err(chain_of(error.as_ref())),
     };
     let files: Vec<Saga> = match files {
         Ok(sagas) => sagas.into_iter().map(|(_, saga)| saga).collect(),

@@ -12,6 +12,7 @@ pub mod embedded;
 mod files;
 mod peek;
 mod rabbit;
+mod surgery;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -23,9 +24,9 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::alert::{self, Alerts};
-use crate::bus::http::{HttpDoor, HttpSource};
+use crate::bus::http::HttpSource;
 use crate::bus::{Sink, Source, Tap, http as http_bus, rabbitmq};
-use crate::config::{AlertsConfig, ServeConfig};
+use crate::config::{AlertsConfig, DoctorConfig, ServeConfig};
 use crate::http::state::ApiState;
 use crate::saga::catalog::Catalog;
 use crate::saga::incident::decide::Knobs;
@@ -47,6 +48,8 @@ use crate::worker::relay::Relay;
 use crate::worker::watermark::{Accepting, Pulse, Watermarks};
 use crate::worker::{Escrow, Worker, WorkerError, drive, housekeeping, traces};
 
+use self::desk::{RunningDesk, Seen};
+use self::surgery::Surgery;
 pub use doctor::doctor;
 pub use files::read_definitions;
 pub use peek::peek;
@@ -86,6 +89,8 @@ pub struct Parts {
     pub routes: Arc<dyn Routes>,
     /// The channels they are told over; `None`: what is to be told stays in the store.
     pub alerts: Option<Alerts>,
+    /// What its doctor looks at.
+    pub doctor: DoctorConfig,
 }
 
 /// A running Escrow.
@@ -104,6 +109,13 @@ pub struct Running {
 /// # Errors
 /// It cannot start: the settings, the definitions or the database are not right.
 pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
+    let doctor = DoctorConfig {
+        database_url: settings.database_url.clone(),
+        amqp_url: settings.amqp_url.clone(),
+        management_url: settings.management_url,
+        sagas: Some(settings.sagas.clone()),
+        name: settings.name.clone(),
+    };
     let alerts = load_alerts(settings.alerts)?;
     let files = read_definitions(&settings.sagas)?;
     let sagas = definitions::parse_all(files)?;
@@ -131,6 +143,7 @@ pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
         traces,
         routes: routes(alerts.as_ref()),
         alerts,
+        doctor,
     };
     let running = start(parts).await?;
     tracing::info!(address = %running.address, "serving");
@@ -157,7 +170,7 @@ fn routes(alerts: Option<&Alerts>) -> Arc<dyn Routes> {
 /// # Errors
 /// The listener cannot be served or the calendar cannot start.
 pub async fn start(parts: Parts) -> anyhow::Result<Running> {
-    let Parts { store, catalog, bus, listener, name, body_keep_bytes, traces, routes, alerts } = parts;
+    let Parts { store, catalog, bus, listener, name, body_keep_bytes, traces, routes, alerts, doctor } = parts;
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new());
     let escrow = Arc::new(Escrow::new(store, Arc::new(catalog), Arc::clone(&metrics)));
@@ -194,7 +207,16 @@ pub async fn start(parts: Parts) -> anyhow::Result<Running> {
     };
     tasks.spawn(drive(Box::new(Incidents::new(Arc::clone(&escrow), parts)), shutdown.clone()));
     let scheduler = housekeeping::start(Arc::clone(&escrow)).await?;
-    let state = api_state(&escrow, &watermarks, bus.as_ref(), door, name, body_keep_bytes, &shutdown);
+    let desk = RunningDesk::new(Seen {
+        escrow: Arc::clone(&escrow),
+        watermarks: Arc::clone(&watermarks),
+        tap: bus.as_ref().map(|bus| Arc::clone(&bus.tap)),
+        commands: Commands::new(Arc::clone(&escrow), body_keep_bytes),
+        door,
+        name,
+        surgery: Arc::new(Surgery::new(doctor)),
+    });
+    let state = api_state(&escrow, desk, &shutdown);
     let serving = shutdown.clone();
     tasks.spawn(async move {
         if let Err(error) = crate::http::serve(listener, state, serving.clone()).await {
@@ -291,18 +313,7 @@ fn workers(escrow: &Arc<Escrow>, watermarks: &Arc<Watermarks>, bus: Option<&Bus>
     workers
 }
 
-fn api_state(
-    escrow: &Arc<Escrow>,
-    watermarks: &Arc<Watermarks>,
-    bus: Option<&Bus>,
-    door: HttpDoor,
-    name: String,
-    body_keep_bytes: usize,
-    shutdown: &CancellationToken,
-) -> ApiState {
-    let commands = Commands::new(Arc::clone(escrow), body_keep_bytes);
-    let tap = bus.map(|bus| Arc::clone(&bus.tap));
-    let desk = desk::RunningDesk::new(Arc::clone(escrow), Arc::clone(watermarks), tap, commands, door, name);
+fn api_state(escrow: &Arc<Escrow>, desk: RunningDesk, shutdown: &CancellationToken) -> ApiState {
     let query: Arc<dyn store::Query> = Arc::clone(&escrow.store) as Arc<dyn store::Query>;
     ApiState::new(query, Arc::new(desk), Arc::clone(&escrow.metrics), shutdown.child_token())
 }

@@ -135,6 +135,9 @@ pub struct ServeArgs {
     /// Send traces to this OTLP/HTTP receiver, like http://127.0.0.1:4318
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
+    /// RabbitMQ's management API, like http://user:password@host:15672: lets `GET /v1/doctor` see bindings and policies
+    #[arg(long, env = "ESCROW_MANAGEMENT_URL", hide_env_values = true)]
+    management_url: Option<String>,
     /// Whom to tell of incidents; left out: `alerts.yaml` in the working folder, if it is there
     #[arg(long, env = "ESCROW_ALERTS")]
     alerts: Option<PathBuf>,
@@ -154,6 +157,7 @@ impl ServeArgs {
             name: self.name,
             body_bytes_max: self.max_body,
             otlp_endpoint: self.otlp_endpoint.filter(|url| !url.is_empty()),
+            management_url: self.management_url.filter(|url| !url.is_empty()),
         }
     }
 }
@@ -190,6 +194,9 @@ pub struct DemoArgs {
     /// Run the services over this broker instead of in-process
     #[arg(long, env = "AMQP_URL", hide_env_values = true)]
     amqp_url: Option<String>,
+    /// Send traces to this OTLP/HTTP receiver, like http://127.0.0.1:4318
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
     /// Run the services alone, beside an Escrow of its own process
     #[arg(long, requires = "amqp_url")]
     services_only: bool,
@@ -203,6 +210,7 @@ impl DemoArgs {
             rate: self.rate,
             seed: self.seed,
             amqp_url: self.amqp_url.filter(|url| !url.is_empty()),
+            otlp_endpoint: self.otlp_endpoint.filter(|url| !url.is_empty()),
             services_only: self.services_only,
         }
     }
@@ -310,15 +318,18 @@ pub enum OrderCommand {
     Close(ActArgs),
     /// Write into the trail
     Note(ActArgs),
-    /// Show how far an action on many orders is, or stop it
+    /// Show how far an action on many orders is, or stop it; without an id, list those there were
     Bulk {
-        id: String,
+        #[arg(conflicts_with_all = ["limit", "cursor", "all", "watch"])]
+        id: Option<String>,
         /// Stop it after the order in hand
-        #[arg(long, requires = "reason")]
+        #[arg(long, requires = "reason", requires = "id")]
         stop: bool,
         /// Why it is stopped
         #[arg(long, requires = "stop")]
         reason: Option<String>,
+        #[command(flatten)]
+        page: PageArgs,
     },
 }
 

@@ -61,6 +61,15 @@ const INCIDENTS: Shape = Shape {
     ],
 };
 
+const NOTICES: [Column; 6] = [
+    ("TOLD", |row| at(row, "/channel")),
+    ("WHAT", |row| at(row, "/kind")),
+    ("STATE", |row| at(row, "/state")),
+    ("TRIES", |row| at(row, "/tries")),
+    ("AT", |row| when(row, if row["settled_at"].is_null() { "/created_at" } else { "/settled_at" })),
+    ("LAST TROUBLE", |row| at(row, "/problem")),
+];
+
 const EPISODES: [Column; 4] = [
     ("EPISODE", |row| at(row, "/episode")),
     ("FIRST", |row| when(row, "/first_at")),
@@ -223,8 +232,11 @@ fn show_incident(incident: &Value, output: Output) -> String {
         ("acknowledged", acked),
         ("told", at(incident, "/told_to")),
     ]);
-    let earlier = incident["episodes"].as_array().map_or(&[][..], Vec::as_slice);
-    if earlier.is_empty() { head } else { format!("{head}\n{}", output.table(earlier, &EPISODES)) }
+    let part = |name: &str, columns: &[Column]| match incident[name].as_array().filter(|rows| !rows.is_empty()) {
+        Some(rows) => format!("\n{}", output.table(rows, columns)),
+        None => String::new(),
+    };
+    format!("{head}{}{}", part("notices", &NOTICES), part("episodes", &EPISODES))
 }
 
 /// `escrow quarantine`

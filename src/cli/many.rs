@@ -1,14 +1,15 @@
-//! `escrow order ACTION` with filters: begins an action on many orders, says how far it is, and what became of them.
+//! `escrow order ACTION` with several ids or with filters: begins an action on many orders, says how far it is, and what became of them.
 
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::args::ActArgs;
+use super::args::{ActArgs, PageArgs};
 use super::client::Client;
 use super::failure::Failure;
-use super::output::{Column, Output, Said, at, card, when};
+use super::listing::Listing;
+use super::output::{Column, Output, Said, Shape, at, card, when};
 
 const SAMPLES: [Column; 4] = [
     ("SAGA", |row| at(row, "/saga")),
@@ -23,13 +24,47 @@ const REFUSED: [Column; 3] = [
     ("REFUSED BECAUSE", |row| at(row, "/detail")),
 ];
 
+const ACTIONS: Shape = Shape {
+    columns: &[
+        ("ID", |row| at(row, "/id")),
+        ("STATUS", |row| at(row, "/status")),
+        ("ACTION", |row| at(row, "/action")),
+        ("ORDERS", progress),
+        ("WHICH", filter),
+        ("BY", |row| at(row, "/actor")),
+        ("BEGAN", |row| when(row, "/created_at")),
+        ("REASON", |row| at(row, "/reason")),
+    ],
+    fields: &[
+        "id",
+        "status",
+        "action",
+        "step",
+        "by",
+        "filter",
+        "named",
+        "actor",
+        "reason",
+        "per_second",
+        "total",
+        "done",
+        "refused",
+        "gone",
+        "left",
+        "created_at",
+        "ended_at",
+        "stopped_by",
+        "stopped_reason",
+    ],
+};
+
 /// How often it is looked how far an action is.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Refused orders shown; the API has the rest.
 const REFUSED_SHOWN: &str = "20";
 
-/// Acts on every order the filters name.
+/// Acts on the orders named, or on every order the filters name.
 pub async fn act(
     client: &Client,
     action: &str,
@@ -38,7 +73,8 @@ pub async fn act(
     output: Output,
 ) -> Result<Said, Failure> {
     let filters = args.many.filters();
-    if filters.is_empty() {
+    let named = resolved(client, &args).await?;
+    if filters.is_empty() && named.is_empty() {
         let hint = "say ORDER_ID, or filters like --status stuck --reason-filter held";
         let why = match &args.saga {
             Some(saga) => format!("this would be every order of saga `{saga}`"),
@@ -46,11 +82,13 @@ pub async fn act(
         };
         return Err(Failure::usage(why).with_hint(hint));
     }
-    let filter: Map<String, Value> = filters
-        .into_iter()
-        .chain(args.saga.map(|saga| ("saga".to_owned(), saga)))
-        .map(|(k, v)| (k, json!(v)))
-        .collect();
+    // Orders that are named have their saga.
+    let saga = args.saga.filter(|_| named.is_empty());
+    let mut filter: Map<String, Value> =
+        filters.into_iter().chain(saga.map(|saga| ("saga".to_owned(), saga))).map(|(k, v)| (k, json!(v))).collect();
+    if !named.is_empty() {
+        filter.insert("order_ids".to_owned(), Value::Array(named));
+    }
     let mut body = json!({"filter": filter, "action": action, "dry_run": args.many.dry_run});
     for (name, value) in [("step", args.step), ("by", by), ("reason", args.reason)] {
         if let Some(value) = value {
@@ -73,6 +111,16 @@ pub async fn act(
         wait(client, &id, begun, output).await?;
     }
     show(client, &id, output).await
+}
+
+/// The orders named, each with its saga.
+async fn resolved(client: &Client, args: &ActArgs) -> Result<Vec<Value>, Failure> {
+    let mut named = Vec::with_capacity(args.orders.len());
+    for order in &args.orders {
+        let (saga, id) = client.resolve(order, args.saga.as_deref()).await?;
+        named.push(json!({"saga": saga, "order_id": id}));
+    }
+    Ok(named)
 }
 
 /// Waits until an action is done or stopped, and says how far it is meanwhile.
@@ -101,6 +149,12 @@ pub async fn bulk(client: &Client, id: &str, stop: Option<String>, output: Outpu
     show(client, id, output).await
 }
 
+/// `escrow order bulk` without an id: the actions there were, the newest first.
+pub async fn list(client: &Client, page: &PageArgs, output: Output) -> Result<Said, Failure> {
+    let list = Listing { parts: &["v1", "actions"], query: &[], name: "actions", shape: &ACTIONS };
+    list.show(client, page, output).await
+}
+
 async fn show(client: &Client, id: &str, output: Output) -> Result<Said, Failure> {
     let query = [("outcome", "refused"), ("limit", REFUSED_SHOWN)];
     let bulk = client.get(&["v1", "actions", id], &query).await?;
@@ -109,7 +163,7 @@ async fn show(client: &Client, id: &str, output: Output) -> Result<Said, Failure
         let stopped = format!("{} {}", at(it, "/stopped_by"), at(it, "/stopped_reason"));
         let head = card(&[
             ("action", format!("{} {}", at(it, "/action"), at(it, "/id"))),
-            ("filter", at(it, "/filter")),
+            ("filter", filter(it)),
             ("status", at(it, "/status")),
             ("orders", progress(it)),
             ("by", at(it, "/actor")),
@@ -120,6 +174,16 @@ async fn show(client: &Client, id: &str, output: Output) -> Result<Said, Failure
         ]);
         if refused.is_empty() { head } else { format!("{head}\n{}", output.table(&refused, &REFUSED)) }
     }))
+}
+
+/// Which orders it is about.
+fn filter(bulk: &Value) -> String {
+    let said = if bulk["filter"].as_object().is_some_and(Map::is_empty) { String::new() } else { at(bulk, "/filter") };
+    match bulk["named"].as_u64() {
+        None => said,
+        Some(count) if said.is_empty() => format!("{count} named by their ids"),
+        Some(count) => format!("{count} named by their ids, of these {said}"),
+    }
 }
 
 fn progress(bulk: &Value) -> String {

@@ -122,7 +122,10 @@ pub async fn run(client: &Client, command: OrderCommand, output: Output) -> Resu
         OrderCommand::Drop(args) => act(client, "drop", None, args, output).await,
         OrderCommand::Close(args) => act(client, "close", None, args, output).await,
         OrderCommand::Note(args) => act(client, "note", None, args, output).await,
-        OrderCommand::Bulk { id, reason, stop: _ } => many::bulk(client, &id, reason, output).await,
+        OrderCommand::Bulk { id, reason, stop: _, page } => match id {
+            Some(id) => many::bulk(client, &id, reason, output).await,
+            None => many::list(client, &page, output).await,
+        },
     }
 }
 
@@ -178,14 +181,14 @@ async fn act(
     args: ActArgs,
     output: Output,
 ) -> Result<Said, Failure> {
-    let Some(order) = args.order.clone() else {
+    let [order] = args.orders.as_slice() else {
         return many::act(client, action, by, args, output).await;
     };
     if args.many.is_given() {
         return Err(Failure::usage("one order is named: filters, rate and dry run are for many")
             .with_hint("leave out the id, or the filters"));
     }
-    let (saga, id) = client.resolve(&order, args.saga.as_deref()).await?;
+    let (saga, id) = client.resolve(order, args.saga.as_deref()).await?;
     let key = args.idempotency_key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let mut body = json!({"action": action, "reason": args.reason});
     for (name, value) in [("step", args.step), ("by", by)] {

@@ -29,7 +29,7 @@ use crate::saga::journal::Broken;
 use crate::saga::order::Order;
 use crate::saga::outgoing::derived_id;
 use crate::saga::time::Span;
-use crate::store::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, OrderFilter, Store};
+use crate::store::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, NamedOrder, OrderFilter, Store};
 use crate::telemetry::Metrics;
 
 /// Reached only when something hangs.
@@ -139,10 +139,11 @@ fn flags_become_plain_configuration() {
         ("sqlite://x.db", "a", 2048)
     );
     assert_eq!(config.listen, "127.0.0.1:9999".parse().unwrap());
-    let words = "escrow demo --for 30s --rate 2.5 --seed 7";
+    let words = "escrow demo --for 30s --rate 2.5 --seed 7 --otlp-endpoint http://127.0.0.1:4318";
     let Command::Demo(args) = Cli::try_parse_from(words.split(' ')).unwrap().command else { panic!("demo") };
     let config = args.into_config();
     assert_eq!((config.run_for, config.seed), (Some(Duration::from_secs(30)), 7));
+    assert_eq!(config.otlp_endpoint.as_deref(), Some("http://127.0.0.1:4318"));
     assert!((config.rate - 2.5).abs() < f64::EPSILON);
 }
 
@@ -157,6 +158,8 @@ fn what_cannot_be_meant_is_a_usage_error() {
         "escrow order retry 101",
         "escrow order release --status stuck",
         "escrow order bulk 7 --stop",
+        "escrow order bulk 7 --all",
+        "escrow order bulk --stop --reason r",
         "escrow saga brake order --reset",
         "escrow saga brake order --reason r",
         "escrow saga mode order sometimes --reason r",
@@ -289,6 +292,7 @@ async fn without_an_id_an_action_is_for_all_that_filters_name() {
         actor: "jo".to_owned(),
         reason: "r".to_owned(),
         every: Span::from_millis(200),
+        named: 0,
     };
     let ended = Bulk { state: BulkState::Done, done: 2, ..bulk(id, ask) };
     let refused =
@@ -311,7 +315,17 @@ async fn without_an_id_an_action_is_for_all_that_filters_name() {
     assert_eq!(json(&shown)["status"], "done");
     server.run(&["order", "bulk", &id, "--stop", "--reason", "enough"]).await.unwrap();
 
+    let listed = server.run(&["order", "bulk"]).await.unwrap();
+    assert!(listed.text.contains(&id) && listed.text.contains("3 in all: 2 done, 1 refused"), "{}", listed.text);
+
     let server = Server::of(vec![order("101"), order("102")]);
+    let some = ["order", "note", "order/101", "102", "--reason", "r", "--no-wait", "--per-second", "50"];
+    // The fake has nothing to show of it.
+    assert_eq!(server.run(&some).await.unwrap_err().exit, NOT_FOUND);
+    let (_, ask) = server.desk.bulks.lock().unwrap().remove(0);
+    let named = |id: &str| NamedOrder { order_id: id.to_owned(), saga: Some("order".to_owned()) };
+    assert_eq!(ask.filter, OrderFilter { named: vec![named("101"), named("102")], ..OrderFilter::default() });
+    assert_eq!((ask.named, ask.every), (2, Span::from_millis(20)));
     let dry = server.run(&["order", "close", "--status", "stuck", "--dry-run"]).await.unwrap();
     assert!(dry.text.starts_with("close would be asked of 2 orders"), "{}", dry.text);
     assert!(server.desk.bulks.lock().unwrap().is_empty());

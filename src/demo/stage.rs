@@ -19,9 +19,10 @@ use crate::app::embedded::{PassingDatabase, bus_in_memory, bus_on_broker, servic
 use crate::app::{self, Bus, Running};
 use crate::bus::Tap;
 use crate::bus::services::ServiceLink;
-use crate::config::DemoConfig;
+use crate::config::{DemoConfig, DoctorConfig};
 use crate::saga::incident::Untold;
 use crate::store::{self, Store};
+use crate::telemetry::Traces;
 use crate::worker::definitions;
 
 /// Names the tap: a demo on a broker is never another Escrow's replica.
@@ -68,6 +69,8 @@ impl Stage {
         let store = store::connect(&database.url()).await.context("the demo's database cannot be opened")?;
         definitions::propose(store.as_ref(), definitions::parse_all(vec![parts.definition])?).await?;
         let catalog = definitions::load(store.as_ref()).await?;
+        let endpoint = settings.otlp_endpoint.as_deref();
+        let traces = endpoint.map(|endpoint| Traces::start(endpoint, NAME)).transpose()?;
         let parts = app::Parts {
             store: Arc::clone(&store),
             catalog: catalog.clone(),
@@ -75,9 +78,16 @@ impl Stage {
             listener,
             name: NAME.into(),
             body_keep_bytes: BODY_KEEP_BYTES,
-            traces: None,
+            traces,
             alerts: None,
             routes: Arc::new(Untold),
+            doctor: DoctorConfig {
+                database_url: database.url(),
+                amqp_url: settings.amqp_url.clone(),
+                management_url: None,
+                sagas: None,
+                name: NAME.into(),
+            },
         };
         let escrow = app::start(parts).await?;
         bound(store.as_ref(), bus.tap.as_ref()).await?;

@@ -37,7 +37,8 @@ const SAMPLES: usize = 10;
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BulkRequest {
-    /// The filter of `GET /v1/orders`, by the same names: text, or a list of texts. At least one.
+    /// The filter of `GET /v1/orders`, by the same names: text, or a list of texts. At least one. Besides, `order_ids`: a list of up to
+    /// 1,000 orders, each an id or `{"saga": …, "order_id": …}`; of these, those that the rest of the filter names too.
     pub filter: BTreeMap<String, Value>,
     /// `retry`, `skip`, `extend`, `compensate`, `release`, `drop`, `close` or `note`.
     pub action: String,
@@ -86,11 +87,14 @@ pub struct BulkView {
     pub action: String,
     pub step: Option<String>,
     pub by: Option<String>,
+    /// As it was given, without `order_ids`.
     pub filter: BTreeMap<String, String>,
+    /// How many orders were named one by one, by `order_ids`; null where none was. Which they are, the results say.
+    pub named: Option<u64>,
     pub actor: String,
     pub reason: String,
     pub per_second: f64,
-    /// Orders the filter named when it began.
+    /// Orders it is about: those that the filter named when it began.
     pub total: u64,
     pub done: u64,
     /// Did not fit the order; what stood against it is in its result.
@@ -103,6 +107,13 @@ pub struct BulkView {
     pub ended_at: Option<String>,
     pub stopped_by: Option<String>,
     pub stopped_reason: Option<String>,
+}
+
+/// Bulk actions, the newest first.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct BulkList {
+    pub actions: Vec<BulkView>,
+    pub next_cursor: Option<String>,
 }
 
 /// A bulk action with what became of each order.
@@ -154,12 +165,22 @@ pub struct BulkStopRequest {
 pub async fn begin_bulk_action(
     State(state): State<ApiState>,
     caller: Caller,
-    JsonBody(request): JsonBody<BulkRequest>,
+    JsonBody(mut request): JsonBody<BulkRequest>,
 ) -> Result<Response, Problem> {
     let catalog = state.desk.catalog();
     let action = action_of(&request.action, request.by.as_deref())?;
+    let named = match request.filter.remove(filter::ORDER_IDS) {
+        Some(value) => filter::named(&value, &catalog)?,
+        None => Vec::new(),
+    };
     let given = given(&request.filter)?;
-    let filter = read_filter(&given, &catalog)?;
+    if given.is_empty() && named.is_empty() {
+        return Err(Problem::body("/filter", "a filter that names nothing means every order; say which ones"));
+    }
+    let filter = OrderFilter { named, ..read_filter(&given, &catalog)? };
+    if filter.order_id.is_some() && !filter.named.is_empty() {
+        return Err(Problem::body("/filter/order_id", "say `order_id` or `order_ids`, not both"));
+    }
     if let Some(step) = &request.step {
         let known = filter::step_names(&catalog, &filter.sagas);
         if !known.contains(step.as_str()) {
@@ -172,11 +193,36 @@ pub async fn begin_bulk_action(
     }
     let reason = caller::reason(request.reason.as_deref())?;
     let id = caller.id_for("bulk");
-    let ask = BulkAsk { filter, given, action, step: request.step, actor: caller.actor, reason, every };
+    let named = u64::try_from(filter.named.len()).unwrap_or(u64::MAX);
+    let ask = BulkAsk { filter, given, action, step: request.step, actor: caller.actor, reason, every, named };
     let bulk = state.desk.begin_bulk(id, ask).await?.ok_or_else(|| {
         Problem::body("/filter", format!("the filter names more than {BULK_ORDERS_MAX} orders; narrow it"))
     })?;
     Ok((StatusCode::ACCEPTED, Json(bulk_view(bulk))).into_response())
+}
+
+/// Lists bulk actions and how far they are, the newest first.
+#[utoipa::path(get, path = "/v1/actions", tag = "actions",
+    params(
+        ("status" = Option<String>, Query, description = "`running`, `done` or `stopped`"),
+        ("limit" = Option<u32>, Query, description = "Rows of a page: 1 to 500, 50 when left out"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "The actions", body = BulkList),
+        (status = 400, description = "A parameter is not right", body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub async fn list_bulk_actions(State(state): State<ApiState>, uri: Uri) -> Result<Json<BulkList>, Problem> {
+    let params = Params::read(&uri, &["status", "limit", "cursor"], None)?;
+    let status = match params.text("status") {
+        None => None,
+        Some(word) => Some(BulkState::from_word(word).ok_or_else(|| {
+            Problem::parameter("status", unknown("status of an action", word, BulkState::ALL.map(BulkState::word)))
+        })?),
+    };
+    let listed = state.query.bulks(status, params.page()?).await?;
+    let actions = listed.items.into_iter().map(bulk_view).collect();
+    Ok(Json(BulkList { actions, next_cursor: listed.next_cursor }))
 }
 
 /// Shows how far a bulk action is, with what became of each order.
@@ -260,11 +306,7 @@ fn given(filter: &BTreeMap<String, Value>) -> Result<BTreeMap<String, String>, P
         Some(words) => Ok((name.clone(), words)),
         None => Err(Problem::body(&pointer(name), format!("`{name}` is a text or a list of texts, and not empty"))),
     };
-    let given: BTreeMap<String, String> = filter.iter().map(read).collect::<Result<_, _>>()?;
-    if given.is_empty() {
-        return Err(Problem::body("/filter", "a filter that names nothing means every order; say which ones"));
-    }
-    Ok(given)
+    filter.iter().map(read).collect()
 }
 
 fn read_filter(given: &BTreeMap<String, String>, catalog: &Catalog) -> Result<OrderFilter, Problem> {
@@ -316,6 +358,7 @@ fn bulk_view(bulk: Bulk) -> BulkView {
         step: ask.step,
         by,
         filter: ask.given,
+        named: (ask.named > 0).then_some(ask.named),
         actor: ask.actor,
         reason: ask.reason,
         per_second: (1e3 / ask.every.as_secs_f64()).round() / 1e3,

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::problem::{Problem, unknown};
 use super::query::Params;
 use crate::saga::catalog::Catalog;
 use crate::saga::incident::About;
 use crate::saga::incident::cause::Cause;
 use crate::saga::order::{Status, StuckReason};
-use crate::store::OrderFilter;
+use crate::store::{NamedOrder, OrderFilter};
 
 /// The parameters of the order list.
 pub const NAMES: &[&str] = &[
@@ -28,6 +30,15 @@ pub const NAMES: &[&str] = &[
 /// Those that say which orders are meant.
 pub const FILTERS: &[&str] =
     &["order_id", "saga", "status", "waiting_on", "stuck_on", "reason", "incident", "older_than"];
+
+/// Names orders one by one, in the filter of a bulk action alone: an address could not hold as many.
+pub const ORDER_IDS: &str = "order_ids";
+
+/// Most orders named one by one: what a person ticks, or a script has found. More are named by what they have in common.
+const NAMED_MAX: usize = 1_000;
+
+/// Longest order id there can be.
+const ORDER_ID_BYTES_MAX: usize = 256;
 
 /// What attribute filters begin with.
 pub const ATTRIBUTE_PREFIX: &str = "attr.";
@@ -50,12 +61,51 @@ pub fn read(params: &Params, catalog: &Catalog) -> Result<OrderFilter, Problem> 
         older_than: params.span("older_than")?,
         attributes: attributes(params, catalog)?,
         stuck_step: stuck_step(params, &steps)?,
+        named: Vec::new(),
         sagas,
     };
     if let Some(id) = params.text("incident") {
         narrow_to_incident(&mut filter, catalog, id)?;
     }
     Ok(filter)
+}
+
+/// Reads the orders of [`ORDER_IDS`]: each an id, or an id with its saga.
+pub fn named(value: &Value, catalog: &Catalog) -> Result<Vec<NamedOrder>, Problem> {
+    let items = value.as_array().filter(|items| !items.is_empty());
+    let items = items.ok_or_else(|| wrong_names("`order_ids` is a list of order ids, and not empty"))?;
+    if items.len() > NAMED_MAX {
+        let why = format!("`order_ids` names at most {NAMED_MAX} orders; more are named by a filter");
+        return Err(wrong_names(&why));
+    }
+    items.iter().map(|item| one_named(item, catalog)).collect()
+}
+
+fn one_named(item: &Value, catalog: &Catalog) -> Result<NamedOrder, Problem> {
+    let shape = "`order_ids` holds order ids, or {\"saga\": …, \"order_id\": …} where an id may be in several sagas";
+    let (order_id, saga) = match item {
+        Value::String(id) => (id.as_str(), None),
+        Value::Object(parts) => {
+            let part = |name: &str| parts.get(name).and_then(Value::as_str);
+            match (part("order_id"), part("saga")) {
+                (Some(id), Some(saga)) if parts.len() == 2 => (id, Some(saga)),
+                (_, _) => return Err(wrong_names(shape)),
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => return Err(wrong_names(shape)),
+    };
+    if order_id.is_empty() || order_id.len() > ORDER_ID_BYTES_MAX || order_id.contains('\0') {
+        return Err(wrong_names(&format!("an order id is text of 1 to {ORDER_ID_BYTES_MAX} bytes")));
+    }
+    if let Some(saga) = saga.filter(|saga| catalog.newest(saga).is_none()) {
+        let names = catalog.newest_all().map(|saga| saga.name.as_str());
+        return Err(wrong_names(&unknown("saga", saga, names)));
+    }
+    Ok(NamedOrder { order_id: order_id.to_owned(), saga: saga.map(str::to_owned) })
+}
+
+fn wrong_names(why: &str) -> Problem {
+    Problem::body("/filter/order_ids", why)
 }
 
 /// The step that holds orders up.

@@ -1,6 +1,6 @@
 //! Incidents: one cause that holds up one or many orders is one line, with what to do about it.
 //!
-//! They are rows, kept by the loop of the incidents; a person reads them here, and says that he knows.
+//! They are rows, kept by the loop of the incidents; a person reads them here, with who was told of them, and says that he knows.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -17,10 +17,13 @@ use super::view;
 use crate::saga::incident::cause::Cause;
 use crate::saga::incident::decide::Standing;
 use crate::saga::incident::{About, IncidentStatus};
-use crate::store::IncidentFilter;
+use crate::store::{IncidentFilter, NoticeRow, NoticeVerdict};
 
 /// Earlier episodes shown of one incident.
 const EPISODES_MAX: usize = 20;
+
+/// Notices shown of one incident, the last: there is one for each channel every few minutes at most.
+const NOTICES_MAX: usize = 200;
 
 /// What `status` may say, the default first.
 const STATUSES: [&str; 3] = ["open", "resolved", "all"];
@@ -80,8 +83,30 @@ pub struct IncidentView {
 pub struct IncidentDetail {
     #[serde(flatten)]
     pub incident: IncidentView,
+    /// What was told of this episode, in its sequence: the last 200.
+    pub notices: Vec<NoticeView>,
     /// Its earlier episodes, newest first.
     pub episodes: Vec<IncidentView>,
+}
+
+/// What was told, or is to be, to one channel.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct NoticeView {
+    /// As `alerts.yaml` calls it.
+    pub channel: String,
+    /// `trigger`, `update` or `resolve`.
+    pub kind: String,
+    /// Its place among the notices of the episode.
+    pub number: u64,
+    /// `pending` while it is to be sent, `sent`, or `refused`: then it is not sent again.
+    pub state: String,
+    /// How often it was tried.
+    pub tries: u32,
+    /// Why the last try failed that did.
+    pub problem: Option<String>,
+    pub created_at: String,
+    /// When the channel took or refused it.
+    pub settled_at: Option<String>,
 }
 
 /// Says that a person knows of an incident.
@@ -133,7 +158,7 @@ fn status(params: &Params) -> Result<Option<IncidentStatus>, Problem> {
     }
 }
 
-/// Shows one incident: its last episode, and those before.
+/// Shows one incident: its last episode, what was told of it, and the episodes before.
 #[utoipa::path(get, path = "/v1/incidents/{id}", tag = "incidents", params(("id" = String, Path)),
     responses(
         (status = 200, description = "The incident", body = IncidentDetail),
@@ -154,8 +179,12 @@ pub async fn get_incident(
     }
     let last = episodes.remove(0);
     let open = state.query.open_incidents().await?;
-    let earlier = episodes.iter().map(|it| incident_view(it, &[])).collect();
-    Ok(Json(IncidentDetail { incident: incident_view(&last, &open), episodes: earlier }))
+    let notices = state.query.incident_notices(id, last.incident.episode, NOTICES_MAX).await?;
+    Ok(Json(IncidentDetail {
+        incident: incident_view(&last, &open),
+        notices: notices.into_iter().map(notice_view).collect(),
+        episodes: episodes.iter().map(|it| incident_view(it, &[])).collect(),
+    }))
 }
 
 /// Says that a person knows: no more is told of this episode but its end.
@@ -224,5 +253,23 @@ fn incident_view(standing: &Standing, open: &[Standing]) -> IncidentView {
         acked_reason: acked.map(|it| it.reason.clone()),
         told: told.notices,
         told_to: told.channels.clone(),
+    }
+}
+
+fn notice_view(notice: NoticeRow) -> NoticeView {
+    let (state, problem) = match notice.verdict {
+        None => ("pending", notice.problem),
+        Some(NoticeVerdict::Sent) => ("sent", notice.problem),
+        Some(NoticeVerdict::Refused(why)) => ("refused", Some(why)),
+    };
+    NoticeView {
+        channel: notice.channel,
+        kind: notice.kind.word().to_owned(),
+        number: notice.number,
+        state: state.to_owned(),
+        tries: notice.tries,
+        problem,
+        created_at: notice.created_at.rfc3339(),
+        settled_at: view::time(notice.settled_at),
     }
 }

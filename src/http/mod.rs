@@ -13,6 +13,7 @@ mod brakes;
 mod caller;
 mod coverage;
 mod docs;
+mod doctor;
 mod due;
 mod entry;
 mod events;
@@ -81,7 +82,7 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(orders::act_on_order))
         .routes(routes!(due::list_due))
         .routes(routes!(search::search_orders))
-        .routes(routes!(actions::begin_bulk_action))
+        .routes(routes!(actions::begin_bulk_action, actions::list_bulk_actions))
         .routes(routes!(actions::get_bulk_action))
         .routes(routes!(actions::stop_bulk_action))
         .routes(routes!(sagas::list_sagas))
@@ -97,6 +98,7 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(incidents::ack_incident))
         .routes(routes!(journal::list_journal))
         .routes(routes!(status::get_status))
+        .routes(routes!(doctor::get_doctor))
         .routes(routes!(flow::get_flow))
         .routes(routes!(quarantine::list_quarantine))
         .routes(routes!(quarantine::list_reasons))

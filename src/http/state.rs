@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::flow::Flow;
 use crate::bus::Delivery;
+use crate::doctor::Checkup;
 use crate::saga::brake::Brake;
 use crate::saga::catalog::Catalog;
 use crate::saga::definition::Mode;
@@ -105,6 +106,9 @@ pub trait Desk: Send + Sync {
 
     /// How the running Escrow is, from memory.
     fn status(&self) -> StatusReport;
+
+    /// What a look at database, definitions and broker found, a moment ago at most.
+    fn doctor(&self) -> BoxFuture<'_, Result<Checkup, StoreError>>;
 
     /// What a look at the queue of a service found a moment ago; `None` while nobody waits for it, or nothing is known.
     fn queue_finding(&self, queue: &str) -> Option<QueueFinding>;

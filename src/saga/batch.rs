@@ -330,13 +330,18 @@ impl Outcome {
 impl Tally {
     /// One more delivery of a saga came to this.
     pub fn count(&mut self, saga: Option<&str>, outcome: Outcome) {
+        self.add(saga, outcome, 1);
+    }
+
+    /// So many more deliveries of a saga came to this.
+    pub fn add(&mut self, saga: Option<&str>, outcome: Outcome, count: u64) {
         match outcome {
-            Outcome::Applied => self.applied += 1,
-            Outcome::Duplicate => self.duplicate += 1,
-            Outcome::Ignored => self.ignored += 1,
-            Outcome::Late => self.late += 1,
-            Outcome::Quarantined => self.quarantined += 1,
+            Outcome::Applied => self.applied += count,
+            Outcome::Duplicate => self.duplicate += count,
+            Outcome::Ignored => self.ignored += count,
+            Outcome::Late => self.late += count,
+            Outcome::Quarantined => self.quarantined += count,
         }
-        *self.by_saga.entry((saga.unwrap_or_default().to_owned(), outcome)).or_default() += 1;
+        *self.by_saga.entry((saga.unwrap_or_default().to_owned(), outcome)).or_default() += count;
     }
 }

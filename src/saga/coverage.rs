@@ -23,6 +23,7 @@ const SLIPS_IN: usize = 8;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
     met: BTreeMap<String, BTreeMap<String, BTreeMap<String, Count>>>,
+    ignored: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,19 @@ impl Coverage {
         let exchanges = self.met.entry(saga.to_owned()).or_default();
         let events = exchanges.entry(exchange.to_owned()).or_default();
         events.insert(event.to_owned(), Count { is_named, seen: 1 });
+    }
+
+    /// Counts a delivery that is nothing to a saga.
+    pub fn ignore(&mut self, saga: &str) {
+        match self.ignored.get_mut(saga) {
+            Some(count) => *count += 1,
+            None => drop(self.ignored.insert(saga.to_owned(), 1)),
+        }
+    }
+
+    /// How many deliveries were nothing to each saga.
+    pub fn ignored(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.ignored.iter().map(|(saga, count)| (saga.as_str(), *count))
     }
 
     /// Whether nothing was met.

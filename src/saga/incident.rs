@@ -132,10 +132,12 @@ impl About {
 }
 
 impl Notice {
-    /// Names the row, and is the same on every sending: receivers that drop repeats may use it.
+    /// Names the row, and is the same on every sending: receivers that drop repeats may use it. No two are alike, ever: once an
+    /// incident is forgotten its episodes are counted anew, and the moment it opened tells those apart.
     pub fn key(&self) -> Uuid {
-        let (id, episode) = (self.incident.about.id(), self.incident.episode.to_string());
-        derived_id(&["notice", &self.channel, &id, &episode, &self.number.to_string()])
+        let Incident { about, episode, opened_at, .. } = &self.incident;
+        let (episode, opened_at) = (episode.to_string(), opened_at.0.to_string());
+        derived_id(&["notice", &self.channel, &about.id(), &episode, &opened_at, &self.number.to_string()])
     }
 }
 

@@ -11,6 +11,9 @@ use crate::saga::time::{Moment, Span};
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct OrderFilter {
     pub order_id: Option<String>,
+    /// Only these, where any are named; not beside `order_id`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named: Vec<NamedOrder>,
     pub sagas: Vec<String>,
     pub statuses: Vec<Status>,
     pub waiting_on: Vec<String>,
@@ -20,6 +23,14 @@ pub struct OrderFilter {
     pub attributes: Vec<(String, String)>,
     /// Step of the first need; used by incidents.
     pub stuck_step: Option<String>,
+}
+
+/// An order named by a person.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct NamedOrder {
+    pub order_id: String,
+    /// `None`: of every saga.
+    pub saga: Option<String>,
 }
 
 /// Which part of a list.

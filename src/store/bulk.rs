@@ -39,6 +39,9 @@ pub struct BulkAsk {
     pub reason: String,
     /// The time from one order to the next.
     pub every: Span,
+    /// How many orders the filter named one by one. Which they are is kept as the orders of the action alone.
+    #[serde(default)]
+    pub named: u64,
 }
 
 /// How far an action is.
@@ -66,6 +69,9 @@ pub enum BulkState {
 }
 
 impl BulkState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Running, Self::Done, Self::Stopped];
+
     /// The word used everywhere.
     pub fn word(self) -> &'static str {
         match self {
@@ -75,8 +81,9 @@ impl BulkState {
         }
     }
 
-    fn from_word(word: &str) -> Option<Self> {
-        [Self::Running, Self::Done, Self::Stopped].into_iter().find(|state| state.word() == word)
+    /// The state called `word`.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.word() == word)
     }
 }
 
@@ -139,7 +146,12 @@ pub enum BulkTurn {
 /// See [`super::Store::begin_bulk`].
 pub async fn begin(session: &mut dyn Session, (id, ask): &(Uuid, BulkAsk)) -> Result<Option<Bulk>, Failure> {
     let id_text = || Bind::Text(id.to_string());
-    let binds = vec![id_text(), Bind::Text(rows::json(ask)?), Bind::Now];
+    let kept = BulkAsk {
+        filter: OrderFilter { named: Vec::new(), ..ask.filter.clone() },
+        named: u64::try_from(ask.filter.named.len()).unwrap_or(u64::MAX),
+        ..ask.clone()
+    };
+    let binds = vec![id_text(), Bind::Text(rows::json(&kept)?), Bind::Now];
     if session.execute(sql!("begin_bulk"), binds).await? == 0 {
         return find(session, id).await;
     }
@@ -212,7 +224,9 @@ pub async fn settle(session: &mut dyn Session, it: &(Uuid, u64, BulkOutcome, Spa
         Bind::OptText(detail),
         Bind::Now,
     ];
-    session.execute(sql!("settle_bulk_order"), binds).await?;
+    if session.execute(sql!("settle_bulk_order"), binds).await? > 0 {
+        session.execute(sql!("count_bulk"), vec![id(), Bind::Text(outcome.word().to_owned())]).await?;
+    }
     session.execute(sql!("end_bulk"), vec![id(), Bind::Now]).await?;
     Ok(())
 }
@@ -233,12 +247,27 @@ async fn stop(session: &mut dyn Session, it: &(Uuid, String, String)) -> Result<
 /// See [`super::Query::bulk`].
 pub async fn find(session: &mut dyn Session, id: &Uuid) -> Result<Option<Bulk>, Failure> {
     let found = session.fetch(sql!("bulk"), vec![Bind::Text(id.to_string())]).await?;
-    Ok(found.first().map(|row| read(*id, row)).transpose()?)
+    Ok(found.first().map(read).transpose()?)
 }
 
-fn read(id: Uuid, row: &Row) -> Result<Bulk, StoreError> {
+/// See [`super::Query::bulks`].
+pub async fn list(session: &mut dyn Session, it: &(Option<BulkState>, Page)) -> Result<Listed<Bulk>, Failure> {
+    let (state, page) = it;
+    let (at, id): (i64, Uuid) = cursor::read(page)?.unwrap_or((i64::MAX, Uuid::nil()));
+    let binds = vec![
+        Bind::Int(at),
+        Bind::Text(id.to_string()),
+        Bind::OptText(state.map(|state| state.word().to_owned())),
+        Bind::Int(rows::limit(page.limit.saturating_add(1))),
+    ];
+    let found = session.fetch(sql!("list_bulks"), binds).await?;
+    let bulks = found.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    Ok(cursor::cut(bulks, page.limit, |it| (it.created_at.0, it.id))?)
+}
+
+fn read(row: &Row) -> Result<Bulk, StoreError> {
     Ok(Bulk {
-        id,
+        id: rows::uuid(row, "id")?,
         ask: rows::from_json("ask", row.get::<&str>("ask")?)?,
         state: rows::word(row, "state", BulkState::from_word)?,
         total: rows::number(row, "total")?,

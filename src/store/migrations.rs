@@ -8,7 +8,7 @@ use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 use super::StoreError;
 
 /// The version this program writes.
-pub const NEWEST: i64 = 7;
+pub const NEWEST: i64 = 8;
 
 macro_rules! migration {
     ($dialect:literal, $($version:literal $name:literal),+) => {
@@ -34,13 +34,13 @@ macro_rules! migration {
 /// PostgreSQL's.
 pub fn postgres() -> Migrator {
     migration!("postgres", 1 "0001_orders", 2 "0002_sagas_and_bulk", 3 "0003_versions", 4 "0004_tap_log", 5 "0005_incidents",
-        6 "0006_coverage", 7 "0007_figures")
+        6 "0006_coverage", 7 "0007_figures", 8 "0008_actions_and_notices")
 }
 
 /// SQLite's.
 pub fn sqlite() -> Migrator {
     migration!("sqlite", 1 "0001_orders", 2 "0002_sagas_and_bulk", 3 "0003_versions", 4 "0004_tap_log", 5 "0005_incidents",
-        6 "0006_coverage", 7 "0007_figures")
+        6 "0006_coverage", 7 "0007_figures", 8 "0008_actions_and_notices")
 }
 
 /// Applies what is missing and says the version reached.

@@ -57,7 +57,7 @@ use crate::saga::outgoing::Outgoing;
 use crate::saga::time::{Moment, Span};
 
 pub use answers::{
-    Backlog, Connections, IncidentFilter, JournalFilter, JournalRow, Listed, OpenCounts, OrderFilter, Page,
+    Backlog, Connections, IncidentFilter, JournalFilter, JournalRow, Listed, NamedOrder, OpenCounts, OrderFilter, Page,
     QuarantineFilter, QuarantineGrowth, QuarantineRow, StatusCount, StepStats, StuckGroup, WaitingCount,
 };
 pub use bulk::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, BulkTask, BulkTurn, ORDERS_MAX as BULK_ORDERS_MAX};
@@ -312,6 +312,14 @@ pub trait Query: Send + Sync {
     /// The episodes of one incident, newest first, at most `limit`.
     fn incident_episodes(&self, id: String, limit: usize) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>>;
 
+    /// What was told of an episode and to whom, in its sequence: the last `limit` of it.
+    fn incident_notices(
+        &self,
+        id: String,
+        episode: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<NoticeRow>, StoreError>>;
+
     /// The number of the last episode of each of these incidents that had one.
     fn last_episodes(&self, ids: Vec<String>) -> BoxFuture<'_, Result<BTreeMap<String, u64>, StoreError>>;
 
@@ -370,6 +378,9 @@ pub trait Query: Send + Sync {
 
     /// A bulk action and how far it is.
     fn bulk(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>>;
+
+    /// Bulk actions and how far they are, the newest first; all, or those in this state.
+    fn bulks(&self, state: Option<BulkState>, page: Page) -> BoxFuture<'_, Result<Listed<Bulk>, StoreError>>;
 
     /// The orders of a bulk action in their sequence; all, or those with this outcome.
     fn bulk_orders(

@@ -33,16 +33,19 @@ pub trait Notices: Send + Sync {
     /// Settles a notice; one that is settled stays as it is.
     fn settle_notice(&self, key: Uuid, verdict: NoticeVerdict) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Gives a lease back before its end, to be claimed again not before `after`; not if it is another's by now.
-    fn release_notice(&self, key: Uuid, owner: Uuid, after: Span) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Gives a lease back before its end, with why, to be claimed again not before `after`; not if it is another's by now.
+    fn release_notice(
+        &self,
+        key: Uuid,
+        owner: Uuid,
+        after: Span,
+        problem: String,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// What a channel knows to last, as it was told last; and what it was told within `resolved_for` is over and did not begin
     /// again.
     fn standing_notices(&self, channel: String, resolved_for: Span)
     -> BoxFuture<'_, Result<Vec<Incident>, StoreError>>;
-
-    /// What was told of an episode, in its sequence.
-    fn incident_notices(&self, id: String, episode: u64) -> BoxFuture<'_, Result<Vec<NoticeRow>, StoreError>>;
 }
 
 /// A leased notice.
@@ -71,6 +74,8 @@ pub struct NoticeRow {
     /// `None` while it is to be sent.
     pub verdict: Option<NoticeVerdict>,
     pub tries: u32,
+    /// Why the last try failed that did.
+    pub problem: Option<String>,
     pub created_at: Moment,
     pub settled_at: Option<Moment>,
 }
@@ -106,16 +111,12 @@ impl Notices for SqlStore {
         self.run(Access::Write, (key, verdict), |session, it| Box::pin(settle(session, it)))
     }
 
-    fn release_notice(&self, key: Uuid, owner: Uuid, after: Span) -> Answer<'_, ()> {
-        self.run(Access::Write, (key, owner, after), |session, it| Box::pin(release(session, it)))
+    fn release_notice(&self, key: Uuid, owner: Uuid, after: Span, problem: String) -> Answer<'_, ()> {
+        self.run(Access::Write, (key, owner, after, problem), |session, it| Box::pin(release(session, it)))
     }
 
     fn standing_notices(&self, channel: String, resolved_for: Span) -> Answer<'_, Vec<Incident>> {
         self.run(Access::Read, (channel, resolved_for), |session, it| Box::pin(standing(session, it)))
-    }
-
-    fn incident_notices(&self, id: String, episode: u64) -> Answer<'_, Vec<NoticeRow>> {
-        self.run(Access::Read, (id, episode), |session, it| Box::pin(of_incident(session, it)))
     }
 }
 
@@ -143,8 +144,15 @@ async fn settle(session: &mut dyn Session, (key, verdict): &(Uuid, NoticeVerdict
     Ok(())
 }
 
-async fn release(session: &mut dyn Session, (key, owner, after): &(Uuid, Uuid, Span)) -> Result<(), Failure> {
-    let binds = vec![Bind::Text(key.to_string()), Bind::Text(owner.to_string()), Bind::Int(after.0), Bind::Now];
+async fn release(session: &mut dyn Session, it: &(Uuid, Uuid, Span, String)) -> Result<(), Failure> {
+    let (key, owner, after, problem) = it;
+    let binds = vec![
+        Bind::Text(key.to_string()),
+        Bind::Text(owner.to_string()),
+        Bind::Int(after.0),
+        Bind::Text(rows::without_nul(problem)),
+        Bind::Now,
+    ];
     session.execute(sql!("release_notice"), binds).await?;
     Ok(())
 }
@@ -155,8 +163,12 @@ async fn standing(session: &mut dyn Session, (channel, within): &(String, Span))
     found.iter().map(|row| Ok(rows::from_json("content", row.get::<&str>("content")?)?)).collect()
 }
 
-async fn of_incident(session: &mut dyn Session, (id, episode): &(String, u64)) -> Result<Vec<NoticeRow>, Failure> {
-    let binds = vec![Bind::Text(id.clone()), Bind::Int(rows::int(*episode))];
+/// See [`super::Query::incident_notices`].
+pub(super) async fn of_incident(
+    session: &mut dyn Session,
+    (id, episode, limit): &(String, u64, usize),
+) -> Result<Vec<NoticeRow>, Failure> {
+    let binds = vec![Bind::Text(id.clone()), Bind::Int(rows::int(*episode)), Bind::Int(rows::limit(*limit))];
     let read = |row: &Row| {
         let verdict: Option<&str> = row.get("verdict")?;
         Ok(NoticeRow {
@@ -166,9 +178,10 @@ async fn of_incident(session: &mut dyn Session, (id, episode): &(String, u64)) -
             kind: rows::word(row, "kind", NoticeKind::from_word)?,
             verdict: verdict.and_then(NoticeVerdict::read),
             tries: rows::number(row, "tries")?,
+            problem: row.get("problem")?,
             created_at: rows::moment(row, "created_at")?,
             settled_at: rows::opt_moment(row, "settled_at")?,
         })
     };
-    session.fetch(sql!("incident_notices"), binds).await?.iter().map(read).collect()
+    session.fetch(sql!("incident_notices"), binds).await?.iter().rev().map(read).collect()
 }

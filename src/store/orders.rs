@@ -4,7 +4,7 @@
 //! merges their heads, applies the rest of the filter on the way, and stops when the page is full.
 //!
 //! ```text
-//!   order id            ▶ primary key                        one line
+//!   order ids           ▶ primary key                        a line for each id
 //!   attribute           ▶ order_attributes                   one line
 //!   awaited steps       ▶ orders_waiting                     a line for each set of steps that has one of them
 //!   reasons             ▶ orders_stuck                       a line for each reason
@@ -15,7 +15,8 @@ use super::rows;
 use super::session::{Failure, Session};
 use super::statement::{Bind, Row, Rows, Sql, columns, sql};
 use super::{
-    Listed, OpenCounts, OrderFilter, Page, StatusCount, StoreError, StuckGroup, WaitingCount, cursor, housekeeping,
+    Listed, NamedOrder, OpenCounts, OrderFilter, Page, StatusCount, StoreError, StuckGroup, WaitingCount, cursor,
+    housekeeping,
 };
 use crate::saga::order::{Order, OrderKey, Status, StuckReason};
 use crate::saga::time::Moment;
@@ -124,6 +125,9 @@ async fn branches(
     if let Some(id) = &filter.order_id {
         return Ok((Drive::Id, vec![alone(id)]));
     }
+    if !filter.named.is_empty() {
+        return Ok((Drive::Id, each_once(&filter.named)));
+    }
     if let Some(first) = attributes.first() {
         return Ok((Drive::Attribute, vec![first.clone()]));
     }
@@ -139,6 +143,15 @@ async fn branches(
     let statuses = || Status::ALL.iter().filter(|it| filter.statuses.is_empty() || filter.statuses.contains(it));
     let pairs = sagas.iter().flat_map(|saga| statuses().map(|status| (saga.clone(), status.word().to_owned())));
     Ok((Drive::Status, pairs.collect()))
+}
+
+/// Branches of ids and sagas; an id that is named for every saga needs no other.
+fn each_once(named: &[NamedOrder]) -> Vec<(String, String)> {
+    let all: std::collections::BTreeSet<&NamedOrder> = named.iter().collect();
+    let is_covered =
+        |it: &NamedOrder| it.saga.is_some() && all.contains(&NamedOrder { order_id: it.order_id.clone(), saga: None });
+    let each = all.iter().filter(|it| !is_covered(it));
+    each.map(|it| (it.order_id.clone(), it.saga.clone().unwrap_or_default())).collect()
 }
 
 /// Each once: a branch that is named twice would give its orders twice.

@@ -12,12 +12,14 @@ use super::run::SqlStore;
 use super::saga_states::{Change, What};
 use super::session::Access;
 use super::{
-    Backlog, Beside, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Connections,
-    Decide, DefinitionRow, EventMet, IncidentChanges, IncidentFilter, JournalFilter, JournalRow, Listed, NewDefinition,
-    OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineGrowth, QuarantineRow, Query, Standing, StatusCount,
-    StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
+    Backlog, Beside, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, BulkTurn, Claimed, Committed,
+    Connections, Decide, DefinitionRow, EventMet, IncidentChanges, IncidentFilter, JournalFilter, JournalRow, Listed,
+    NewDefinition, NoticeRow, OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineGrowth, QuarantineRow, Query,
+    Standing, StatusCount, StepStats, Store, StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
-use super::{apply, bulk, coverage, housekeeping, incidents, orders, outbox, quarantine, saga_states, save, trail};
+use super::{
+    apply, bulk, coverage, housekeeping, incidents, notices, orders, outbox, quarantine, saga_states, save, trail,
+};
 use crate::saga::batch::{Lookup, NewDoubt};
 use crate::saga::brake::{Brake, SagaState};
 use crate::saga::definition::Mode;
@@ -228,6 +230,10 @@ impl Query for SqlStore {
         self.run(Access::Read, (id, limit), |session, it| Box::pin(incidents::episodes(session, it)))
     }
 
+    fn incident_notices(&self, id: String, episode: u64, limit: usize) -> Answer<'_, Vec<NoticeRow>> {
+        self.run(Access::Read, (id, episode, limit), |session, it| Box::pin(notices::of_incident(session, it)))
+    }
+
     fn last_episodes(&self, ids: Vec<String>) -> Answer<'_, BTreeMap<String, u64>> {
         self.run(Access::Read, ids, |session, ids| Box::pin(incidents::last_episodes(session, ids)))
     }
@@ -298,6 +304,10 @@ impl Query for SqlStore {
 
     fn bulk(&self, id: Uuid) -> Answer<'_, Option<Bulk>> {
         self.run(Access::Read, id, |session, id| Box::pin(bulk::find(session, id)))
+    }
+
+    fn bulks(&self, state: Option<BulkState>, page: Page) -> Answer<'_, Listed<Bulk>> {
+        self.run(Access::Read, (state, page), |session, it| Box::pin(bulk::list(session, it)))
     }
 
     fn bulk_orders(&self, id: Uuid, outcome: Option<String>, page: Page) -> Answer<'_, Listed<BulkOrder>> {

@@ -21,6 +21,8 @@ use prometheus_client::registry::Registry;
 
 use crate::saga::batch::{Outcome, QuarantineReason, SavedOrder, Tally};
 use crate::saga::definition::Saga;
+use crate::saga::incident::cause::Cause;
+use crate::saga::incident::decide::Standing;
 use crate::saga::journal::StepChange;
 use crate::saga::order::{Status, StepStatus, StuckReason};
 use crate::saga::time::Moment;
@@ -48,8 +50,6 @@ const CLOSINGS: [StepStatus; 4] = [StepStatus::Done, StepStatus::Failed, StepSta
 const HOLDS: [&str; 4] = ["watermark", "held", "unproven", "observe"];
 /// The kinds of receivers of alerts.
 const CHANNELS: [&str; 5] = ["alertmanager", "slack", "pagerduty", "webhook", "email"];
-/// The incident of a tap that a person has taken away.
-const UNBOUND: &str = "unbound";
 
 /// Every metric of one Escrow. Clones of a metric are the same metric.
 #[derive(Debug)]
@@ -203,7 +203,7 @@ impl Metrics {
             zero(&self.alert_notifications_failed, &ChannelLabel { channel });
         }
         zero(&self.events, &EventLabels { saga: String::new(), result: Outcome::Quarantined.word() });
-        self.set_open(&OpenCounts::default(), &[], false);
+        self.set_open(&OpenCounts::default(), &[], &[]);
     }
 
     fn register_orders(&mut self) {
@@ -244,7 +244,7 @@ impl Metrics {
             self.deadlines_held.clone(),
         );
         to.register("escrow_quarantine_open", "Messages in quarantine by reason", self.quarantine_open.clone());
-        to.register("escrow_incidents_open", "Causes that hold up orders", self.incidents_open.clone());
+        to.register("escrow_incidents_open", "Incidents that are open, by cause", self.incidents_open.clone());
     }
 
     fn register_machinery(&mut self) {
@@ -358,7 +358,7 @@ impl Metrics {
     }
 
     /// Sets the gauges of what waits for services or people: steps, quarantine, incidents.
-    pub fn set_open(&self, open: &OpenCounts, stuck: &[StuckGroup], unbound: bool) {
+    pub fn set_open(&self, open: &OpenCounts, stuck: &[StuckGroup], incidents: &[Standing]) {
         let mut waiting: BTreeMap<StepLabels, u64> = BTreeMap::new();
         for row in &open.waiting {
             *waiting.entry(self.names.step(&row.saga, &row.step)).or_default() += row.count;
@@ -375,17 +375,10 @@ impl Metrics {
             let label = ReasonLabel { reason: reason.word() };
             self.quarantine_open.get_or_create(&label).set(row.map_or(0, |row| whole(row.1)));
         }
-        for reason in StuckReason::ALL {
-            let groups = stuck.iter().filter(|group| group.reason == reason);
-            // What the brake of a saga holds is one incident, whatever the steps.
-            let incidents = if reason == StuckReason::Held {
-                groups.map(|group| &group.saga).collect::<BTreeSet<_>>().len()
-            } else {
-                groups.count()
-            };
-            self.incidents_open.get_or_create(&CauseLabel { cause: reason.word() }).set(whole(incidents as u64));
+        for cause in Cause::all().map(Cause::word) {
+            let open = incidents.iter().filter(|it| it.incident.about.cause == cause).count();
+            self.incidents_open.get_or_create(&CauseLabel { cause }).set(whole(open as u64));
         }
-        self.incidents_open.get_or_create(&CauseLabel { cause: UNBOUND }).set(i64::from(unbound));
         for reason in [StuckReason::Held, StuckReason::Unproven, StuckReason::Observe] {
             let count = stuck.iter().filter(|group| group.reason == reason).map(|group| group.count).sum();
             self.deadlines_held.get_or_create(&ReasonLabel { reason: reason.word() }).set(whole(count));

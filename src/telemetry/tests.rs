@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use super::Metrics;
 use crate::saga::batch::{Outcome, Tally};
 use crate::saga::definition::Saga;
+use crate::saga::incident::cause::Cause;
+use crate::saga::incident::decide::{Standing, Told};
+use crate::saga::incident::{About, Incident, IncidentStatus};
 use crate::saga::order::{Status, StuckReason};
 use crate::saga::time::Moment;
 use crate::store::{Backlog, OpenCounts, StatusCount, StuckGroup, WaitingCount};
@@ -131,6 +134,26 @@ fn a_status_that_emptied_goes_back_to_zero() {
     assert!(text.contains("escrow_outbox_oldest_timestamp_seconds 1.5"));
 }
 
+fn standing(cause: Cause) -> Standing {
+    let incident = Incident {
+        about: About::new(cause, "order", None),
+        episode: 1,
+        status: IncidentStatus::Open,
+        count: 1,
+        peak: 1,
+        first_at: Moment(0),
+        last_at: Moment(0),
+        opened_at: Moment(0),
+        resolved_at: None,
+        calm_since: None,
+        samples: Vec::new(),
+        why: String::new(),
+        parent: None,
+        acked: None,
+    };
+    Standing { incident, told: Told::default() }
+}
+
 #[test]
 fn what_waits_is_counted_by_step_and_by_cause_and_goes_back_to_zero() {
     let metrics = expecting();
@@ -150,7 +173,11 @@ fn what_waits_is_counted_by_step_and_by_cause_and_goes_back_to_zero() {
         group("paid", StuckReason::Held, 2),
         group("placed", StuckReason::Held, 1),
     ];
-    metrics.set_open(&open, &stuck, true);
+    let incidents =
+        [Cause::Stuck(StuckReason::TimedOut), Cause::Stuck(StuckReason::Held), Cause::Unbound, Cause::Blind];
+    let mut incidents: Vec<Standing> = incidents.into_iter().map(standing).collect();
+    incidents.push(incidents[3].clone());
+    metrics.set_open(&open, &stuck, &incidents);
     let text = metrics.encode().unwrap();
     for line in [
         "escrow_orders_waiting{saga=\"order\",step=\"paid\"} 7",
@@ -159,11 +186,13 @@ fn what_waits_is_counted_by_step_and_by_cause_and_goes_back_to_zero() {
         "escrow_incidents_open{cause=\"timed_out\"} 1",
         "escrow_incidents_open{cause=\"held\"} 1",
         "escrow_incidents_open{cause=\"unbound\"} 1",
+        "escrow_incidents_open{cause=\"blind\"} 2",
+        "escrow_incidents_open{cause=\"service_silent\"} 0",
         "escrow_deadlines_held{reason=\"held\"} 3",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
-    metrics.set_open(&OpenCounts::default(), &[], false);
+    metrics.set_open(&OpenCounts::default(), &[], &[]);
     let text = metrics.encode().unwrap();
     assert!(text.contains("escrow_orders_waiting{saga=\"order\",step=\"paid\"} 0"));
     assert!(text.contains("escrow_incidents_open{cause=\"held\"} 0"));

@@ -87,7 +87,7 @@ impl Alerting {
         tracing::warn!(channel, kind, why, %pause, "a channel could not be told; it is tried again");
         self.escrow.troubles.found(&self.channel.name, format!("cannot be told of anything: {why}; it is tried again"));
         self.not_before = Some(Instant::now() + pause.as_std());
-        self.escrow.store.release_notice(key, self.owner, pause).at("alerting.release").await?;
+        self.escrow.store.release_notice(key, self.owner, pause, why).at("alerting.release").await?;
         Ok(())
     }
 

@@ -78,6 +78,7 @@ impl Bulk {
     async fn is_still_named(&self, task: &BulkTask) -> Result<bool, StoreError> {
         let alone = OrderFilter {
             order_id: Some(task.key.order_id.clone()),
+            named: Vec::new(),
             sagas: vec![task.key.saga.clone()],
             ..task.ask.filter.clone()
         };

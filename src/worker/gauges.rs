@@ -86,8 +86,8 @@ impl Worker for Gauges {
             let began = Instant::now();
             let open = self.escrow.store.count_open().await?;
             let stuck = self.escrow.store.stuck_groups().await?;
-            let unbound = self.escrow.sight.is_switched_off().is_some();
-            metrics.set_open(&open, &stuck, unbound);
+            let incidents = self.escrow.store.open_incidents().await?;
+            metrics.set_open(&open, &stuck, &incidents);
             Ok(Ran::Idle(EVERY.max(began.elapsed() * COST_MAX)))
         })
     }

@@ -70,7 +70,7 @@ impl Readings {
         let mut arrivals = Vec::new();
         let mut readable = true;
         for saga in catalog.newest_all() {
-            let (mut candidates, mut unread, mut is_met) = (Vec::new(), None, false);
+            let (mut candidates, mut unread, mut is_met, mut is_watched) = (Vec::new(), None, false, false);
             for version in catalog.versions(&saga.name) {
                 let reading = wire::read(version, &message);
                 if let (false, Some(event)) = (is_met, reading.event()) {
@@ -78,6 +78,7 @@ impl Readings {
                     self.coverage.add(&saga.name, &delivery.exchange, event, is_named);
                     is_met = true;
                 }
+                is_watched |= !matches!(reading, Reading::Elsewhere);
                 match reading {
                     Reading::Elsewhere | Reading::Ignored { .. } => {}
                     Reading::Event { order, event } => {
@@ -101,6 +102,8 @@ impl Readings {
             }
             if !candidates.is_empty() || unread.is_some() {
                 arrivals.push(Arrival { saga: saga.name.clone(), candidates, unread });
+            } else if is_watched {
+                self.coverage.ignore(&saga.name);
             }
         }
         sight.read(&delivery.exchange, readable);

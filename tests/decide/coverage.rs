@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use escrow::bus::Delivery;
+use escrow::saga::batch::Outcome;
 use escrow::saga::coverage::Coverage;
 use escrow::saga::decide::{Plan, Work};
 use escrow::worker::reading::Readings;
@@ -86,6 +87,24 @@ fn every_delivery_with_a_name_counts_once_for_each_saga_that_watches() {
 }
 
 #[test]
+fn a_delivery_that_is_nothing_to_a_saga_is_one_of_its_outcomes() {
+    let mut stage = Stage::new([V1, OTHER]);
+    let deliveries = [
+        shop(&event("Placed", "1")),
+        shop(&event("Noise", "1")),
+        shop(&event("Begun", "1")),
+        message("elsewhere", None, &event("Noise", "1")),
+    ];
+    let coverage = Arc::new(met(&stage, &deliveries));
+    let work = [&deliveries[0], &deliveries[2]].map(|it| Work::Delivered(stage.read(it)));
+    let plan = Plan { coverage, ..stage.of_tap(work.to_vec(), true) };
+    let tally = stage.commit(&plan).tally;
+    let of = |saga: &str, outcome| tally.by_saga.get(&(saga.to_owned(), outcome)).copied().unwrap_or_default();
+    assert_eq!((of("order", Outcome::Applied), of("order", Outcome::Ignored)), (1, 2));
+    assert_eq!((of("other", Outcome::Applied), of("other", Outcome::Ignored), tally.ignored), (1, 2, 4));
+}
+
+#[test]
 fn what_was_met_is_saved_with_its_batch_and_not_with_one_that_was_saved_before() {
     let mut stage = Stage::new([V1]);
     let delivery = shop(&event("Placed", "1"));
@@ -95,7 +114,7 @@ fn what_was_met_is_saved_with_its_batch_and_not_with_one_that_was_saved_before()
     assert_eq!(stage.commit(&plan).coverage, coverage);
     // The answer to its commit was lost: it comes again with its token.
     let again = stage.commit(&plan);
-    assert!(again.coverage.is_empty() && again.orders.is_empty());
+    assert!(again.coverage.is_empty() && again.orders.is_empty() && again.tally.ignored == 0);
     let nothing = Plan { coverage: Arc::clone(&coverage), ..stage.of_tap(Vec::new(), true) };
     assert_eq!(stage.commit(&nothing).coverage, coverage, "also where nothing else is to be done");
 }

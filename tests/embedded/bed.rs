@@ -8,6 +8,7 @@ use escrow::app::{self, Bus, Parts, Running};
 use escrow::bus::memory::{Kind, MemoryBus, Subscription};
 use escrow::bus::{Envelope, Sink, Tap};
 use escrow::clock::Manual;
+use escrow::config::DoctorConfig;
 use escrow::saga::incident::{Incident, Routes};
 use escrow::saga::input::{Action, Ask};
 use escrow::saga::order::{Order, OrderKey, StuckReason};
@@ -124,8 +125,25 @@ impl Bed {
         let store = Arc::clone(&self.store);
         let routes = Arc::new(To(self.channels.lock().unwrap().clone()));
         let name = "test".to_owned();
-        let parts =
-            Parts { store, catalog, bus, listener, name, body_keep_bytes: 1 << 20, traces, routes, alerts: None };
+        let doctor = DoctorConfig {
+            database_url: self.url.clone(),
+            amqp_url: None,
+            management_url: None,
+            sagas: None,
+            name: name.clone(),
+        };
+        let parts = Parts {
+            store,
+            catalog,
+            bus,
+            listener,
+            name,
+            body_keep_bytes: 1 << 20,
+            traces,
+            routes,
+            alerts: None,
+            doctor,
+        };
         app::start(parts).await.unwrap()
     }
 

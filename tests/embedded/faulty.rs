@@ -13,10 +13,10 @@ use escrow::saga::journal::Broken;
 use escrow::saga::order::{Doubt, Order, OrderKey};
 use escrow::saga::time::{Moment, Span};
 use escrow::store::{
-    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkTurn, Claimed, Committed, Connections, Decide,
-    DefinitionRow, EventMet, IncidentFilter, JournalFilter, JournalRow, Listed, NewDefinition, OpenCounts, OrderFilter,
-    Page, QuarantineFilter, QuarantineGrowth, QuarantineRow, Query, StatusCount, StepStats, Store, StoreError,
-    StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
+    Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, BulkTurn, Claimed, Committed, Connections,
+    Decide, DefinitionRow, EventMet, IncidentFilter, JournalFilter, JournalRow, Listed, NewDefinition, OpenCounts,
+    OrderFilter, Page, QuarantineFilter, QuarantineGrowth, QuarantineRow, Query, StatusCount, StepStats, Store,
+    StoreError, StoredPayload, StuckGroup, Switch, SwitchTo, TapRow,
 };
 use escrow::store::{ClaimedNotice, NoticeRow, NoticeVerdict, Notices};
 use futures_util::future::BoxFuture;
@@ -129,15 +129,15 @@ impl Notices for Faulty {
     guarded! {
         claim_notice(channel: String, owner: Uuid, lease: Span) -> Option<ClaimedNotice>;
         settle_notice(key: Uuid, verdict: NoticeVerdict) -> ();
-        release_notice(key: Uuid, owner: Uuid, after: Span) -> ();
+        release_notice(key: Uuid, owner: Uuid, after: Span, problem: String) -> ();
         standing_notices(channel: String, resolved_for: Span) -> Vec<Incident>;
-        incident_notices(id: String, episode: u64) -> Vec<NoticeRow>;
     }
 }
 
 impl Query for Faulty {
     guarded! {
         now() -> Moment;
+        incident_notices(id: String, episode: u64, limit: usize) -> Vec<NoticeRow>;
         due_orders(watermarks: BTreeMap<String, Moment>, limit: usize) -> Vec<OrderKey>;
         find_order(key: OrderKey) -> Option<Order>;
         list_orders(filter: OrderFilter, page: Page) -> Listed<Order>;
@@ -166,6 +166,7 @@ impl Query for Faulty {
         bindings(tap: String) -> Vec<BindingRow>;
         stats(saga: String, window: Option<Span>) -> Vec<StepStats>;
         bulk(id: Uuid) -> Option<Bulk>;
+        bulks(state: Option<BulkState>, page: Page) -> Listed<Bulk>;
         bulk_orders(id: Uuid, outcome: Option<String>, page: Page) -> Listed<BulkOrder>;
         outbox_backlog() -> Backlog;
         events_met(saga: String) -> Vec<EventMet>;

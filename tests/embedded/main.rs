@@ -12,6 +12,7 @@ mod doubt;
 mod faulty;
 mod http;
 mod incidents;
+mod lasting;
 mod migrating;
 mod observe;
 mod outages;

@@ -227,6 +227,6 @@ fn a_database_file_is_looked_at_and_left_as_it_is() {
     };
     let before = listing(folder.path());
     let (code, text) = doctor();
-    assert!(code == Some(0) && text.contains("journal_mode is wal") && text.contains("at version 7"), "{text}");
+    assert!(code == Some(0) && text.contains("journal_mode is wal") && text.contains("at version 8"), "{text}");
     assert!(listing(folder.path()) == before, "not a byte, and no file beside it");
 }

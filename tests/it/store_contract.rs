@@ -93,6 +93,7 @@ contract! {
         what_is_changed_about_a_saga_is_a_trail_of_its_own;
     bulk:
         a_filter_names_the_orders_of_one_moment
+        actions_are_listed_newest_first_by_every_state
         one_replica_at_a_time_carries_an_action_on
         a_person_stops_an_action_and_what_ended_is_forgotten;
     catalog:

@@ -12,7 +12,7 @@ use super::source::{Source, has_word};
 const LAYERS: [(&str, &[&str]); 17] = [
     ("faults", &[]),
     // What is told about everything, so that anybody can tell it.
-    ("doctor", &[]),
+    ("doctor", &["saga::time"]),
     ("saga", &[]),
     ("clock", &["saga::time"]),
     (
@@ -49,7 +49,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     // Tells people of incidents; knows nothing of where they are kept, nor when to tell.
     ("alert", &["saga"]),
     ("worker", &["saga", "wire", "store", "bus", "alert", "clock", "telemetry"]),
-    ("http", &["saga", "wire", "store", "bus", "clock", "telemetry"]),
+    ("http", &["saga", "wire", "store", "bus", "clock", "telemetry", "doctor"]),
     ("cli", &["saga", "wire", "store", "bus", "alert", "worker", "http", "clock", "telemetry", "config", "doctor"]),
     // A program of its own around a whole Escrow.
     ("demo", &["saga", "store", "bus", "telemetry", "config", "worker::definitions", "app"]),

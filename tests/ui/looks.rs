@@ -41,6 +41,7 @@ async fn pages(program: &Program) -> Vec<(&'static str, String)> {
         ("order-stuck", "/sagas/order/orders/doubted".to_owned()),
         ("order-ended", format!("/sagas/order/orders/{ended}")),
         ("order-unknown", "/sagas/order/orders/nobody-knows-it".to_owned()),
+        ("actions", "/actions".to_owned()),
         ("action", format!("/actions/{action}")),
         ("map", "/map".to_owned()),
         ("map-order", "/map/order".to_owned()),

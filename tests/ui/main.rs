@@ -4,6 +4,7 @@
 //!   program.rs   escrow demo on a free port        browser.rs   chromedriver and Chromium; console and requests are looked at
 //!   outage.rs    from what is wrong to an action   search.rs    any order in two keystrokes
 //!   keyboard.rs  the same without a mouse          live.rs      what happens is seen as it happens, and only when seen
+//!   many.rs      10,000 orders at once              people.rs    what people decide: incidents, quarantine, the brake
 //!   long.rs      20,000 entries                    looks.rs     every page in both themes, wide and narrow; axe-core
 //! ```
 //!
@@ -17,7 +18,9 @@ mod keyboard;
 mod live;
 mod long;
 mod looks;
+mod many;
 mod outage;
+mod people;
 mod program;
 mod search;
 

@@ -1,6 +1,7 @@
-//! The program under the page: `escrow demo`, on a port it found itself.
+//! The program under the page: `escrow demo`, on a port it found itself; or `escrow serve` alone, where a test wants to be the only one who
+//! publishes.
 //!
-//! It runs with its services until it is dropped. What a test wants to be there besides, it puts in as any client would: by events
+//! It runs until it is dropped, the demo with its services. What a test wants to be there besides, it puts in as any client would: by events
 //! over HTTP, and by actions.
 
 use std::io::{BufRead, BufReader, Read};
@@ -11,9 +12,29 @@ use serde_json::{Value, json};
 
 use super::PATIENCE;
 
-/// A running demo.
+/// Each has two events.
+const ORDERS_AT_ONCE: usize = 250;
+
+/// A choreography over HTTP alone. A refusal needs a person at once, so an order is stuck as soon as a test wants it.
+const REFUSABLE: &str = "saga: order
+version: 1
+watch: [{ http: { read: { preset: cloudevents } } }]
+steps:
+  placed: { done: OrderPlaced }
+  payment:
+    after: placed
+    done: PaymentProcessed
+    failed: PaymentDeclined
+    on_failure: alert
+    within: 7d
+    retry: { times: 1, every: 1m, to: { exchange: payments } }
+";
+
+/// A running Escrow.
 pub struct Program {
     process: Child,
+    /// Database and definition; goes with it.
+    _folder: Option<tempfile::TempDir>,
     /// `http://127.0.0.1:PORT`
     pub origin: String,
     client: reqwest::Client,
@@ -47,9 +68,58 @@ impl Program {
         // Reads on until the end: a full pipe would stop the program.
         std::thread::spawn(move || read_on(said, &tell));
         let origin = told.recv_timeout(PATIENCE);
-        let mut program = Self { process, origin: String::new(), client: reqwest::Client::new() };
+        let mut program = Self { process, _folder: None, origin: String::new(), client: reqwest::Client::new() };
         program.origin = origin.expect("it says where its API is");
         program
+    }
+
+    /// An Escrow without services and without a broker: nothing happens but what the test says. The orders of its saga are stuck once
+    /// their payment is declined.
+    pub async fn serve() -> Self {
+        let folder = tempfile::Builder::new().prefix("escrow-ui-").tempdir().unwrap();
+        let file = folder.path().join("order.yaml");
+        std::fs::write(&file, REFUSABLE).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("127.0.0.1:{port}");
+        let process = Command::new(env!("CARGO_BIN_EXE_escrow"))
+            .args(["serve", "--listen", &address, "--sagas"])
+            .arg(&file)
+            .arg("--database-url")
+            .arg(format!("sqlite://{}", folder.path().join("escrow.db").display()))
+            .current_dir(folder.path())
+            .env_remove("AMQP_URL")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let origin = format!("http://{address}");
+        let program = Self { process, _folder: Some(folder), origin, client: reqwest::Client::new() };
+        super::until("the API answers", async || {
+            let answer = program.client.get(format!("{}/livez", program.origin)).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+        program
+    }
+
+    /// Orders that are stuck, of a program that [serves](Self::serve): placed, and their payment declined.
+    pub async fn decline(&self, orders: std::ops::Range<usize>) {
+        for from in orders.clone().step_by(ORDERS_AT_ONCE) {
+            let until = orders.end.min(from + ORDERS_AT_ONCE);
+            let events = (from..until).flat_map(|order| {
+                ["OrderPlaced", "PaymentDeclined"].map(|name| {
+                    json!({"specversion": "1.0", "type": name, "id": format!("{name} {order}"), "source": "/tests",
+                        "subject": order.to_string(), "data": {}})
+                })
+            });
+            let batch: Vec<Value> = events.collect();
+            let call = self.client.post(format!("{}/v1/events", self.origin));
+            let call =
+                call.header("content-type", "application/cloudevents-batch+json").body(Value::from(batch).to_string());
+            let answer = call.send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), 202, "{}", answer.text().await.unwrap());
+        }
     }
 
     /// What the API answers.

@@ -1,13 +1,14 @@
-//! What is said to act on one order, or on all that filters name.
+//! What is said to act on one order, on some, or on all that filters name.
 
 use clap::Args;
 
-/// An action: on the order named, or without one on every order the filters name.
+/// An action: on the order named; on each of those named, at a rate; or without one on every order the filters name.
 #[derive(Clone, Debug, Args)]
 pub struct ActArgs {
-    /// The order: its id, alone or as SAGA/ID. Left out: every order the filters name
+    /// The order: its id, alone or as SAGA/ID. Several, up to 1,000, are acted on one after the other. Left out: every order the
+    /// filters name
     #[arg(value_name = "[SAGA/]ORDER_ID")]
-    pub order: Option<String>,
+    pub orders: Vec<String>,
     /// Its saga; the id is then taken as it is. As a filter: sagas, separated by commas
     #[arg(long)]
     pub saga: Option<String>,

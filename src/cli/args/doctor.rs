@@ -41,7 +41,7 @@ impl DoctorArgs {
             database_url: self.database.database_url,
             amqp_url: given(self.amqp_url),
             management_url: given(self.management_url),
-            sagas: self.sagas,
+            sagas: Some(self.sagas),
             name: self.name,
         }
     }

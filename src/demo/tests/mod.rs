@@ -87,7 +87,15 @@ fn quick() -> Parts {
 
 fn settings() -> DemoConfig {
     let listen = Some(([127, 0, 0, 1], 0).into());
-    DemoConfig { run_for: None, listen, rate: 20.0, seed: 42, amqp_url: None, services_only: false }
+    DemoConfig {
+        run_for: None,
+        listen,
+        rate: 20.0,
+        seed: 42,
+        amqp_url: None,
+        otlp_endpoint: None,
+        services_only: false,
+    }
 }
 
 async fn until(stage: &mut Stage, what: &str, is_so: impl Fn(&Snapshot) -> bool) -> Snapshot {

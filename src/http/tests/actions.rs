@@ -14,7 +14,7 @@ use crate::saga::incident::cause::Cause;
 use crate::saga::input::Action;
 use crate::saga::order::{Need, Status, StuckReason};
 use crate::saga::time::Span;
-use crate::store::{BulkAsk, BulkOrder, BulkOutcome, OrderFilter};
+use crate::store::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, NamedOrder, OrderFilter};
 
 fn release() -> Value {
     json!({"filter": {"saga": "order", "reason": ["held"], "older_than": "10m", "attr.customer": "jo"},
@@ -76,6 +76,19 @@ async fn what_is_not_understood_is_refused_by_name() {
         (with("filter", json!({"attr.colour": "red"})), "/filter/attr.colour", "attribute"),
         (with("filter", json!({"saga": ""})), "/filter/saga", "not empty"),
         (with("filter", json!({})), "/filter", "means every order"),
+        (with("filter", json!({"order_ids": []})), "/filter/order_ids", "not empty"),
+        (with("filter", json!({"order_ids": "101"})), "/filter/order_ids", "a list of order ids"),
+        (with("filter", json!({"order_ids": [101]})), "/filter/order_ids", "holds order ids"),
+        (with("filter", json!({"order_ids": [""]})), "/filter/order_ids", "1 to 256 bytes"),
+        (with("filter", json!({"order_ids": ["é".repeat(129)]})), "/filter/order_ids", "1 to 256 bytes"),
+        (with("filter", json!({"order_ids": [{"saga": "order"}]})), "/filter/order_ids", "holds order ids"),
+        (
+            with("filter", json!({"order_ids": [{"saga": "oder", "order_id": "1"}]})),
+            "/filter/order_ids",
+            "did you mean `order`",
+        ),
+        (with("filter", json!({"order_ids": vec!["1"; 1001]})), "/filter/order_ids", "at most 1000"),
+        (with("filter", json!({"order_ids": ["1"], "order_id": "1"})), "/filter/order_id", "not both"),
         (with("filter", json!({"order_id": "many"})), "/filter", "more than 100000"),
         (with("action", json!("relase")), "/action", "did you mean `release`"),
         (with("step", json!("paymnt")), "/step", "did you mean `payment`"),
@@ -89,6 +102,38 @@ async fn what_is_not_understood_is_refused_by_name() {
         assert_eq!(answer.json()["errors"][0]["pointer"], pointer, "{body}");
     }
     assert!(api.post("/v1/actions", &with("perSecond", json!(1))).await.problem(400).contains("per_second"));
+}
+
+#[tokio::test]
+async fn orders_are_named_one_by_one_and_the_answer_says_how_many() {
+    let api = Api::of(vec![]);
+    let ids = json!(["101", {"saga": "order", "order_id": "a,b/c"}]);
+    let body = json!({"filter": {"order_ids": ids, "status": "stuck"}, "action": "note", "reason": "r"});
+    let answer = api.post("/v1/actions", &body).await.json();
+    assert_eq!((&answer["named"], &answer["filter"]), (&json!(2), &json!({"status": "stuck"})));
+    let ask = api.desk.bulks.lock().unwrap()[0].1.clone();
+    let named = vec![
+        NamedOrder { order_id: "101".to_owned(), saga: None },
+        NamedOrder { order_id: "a,b/c".to_owned(), saga: Some("order".to_owned()) },
+    ];
+    assert_eq!(ask.filter, OrderFilter { named, statuses: vec![Status::Stuck], ..OrderFilter::default() });
+    // A list of orders is not named so: an address could not hold as many.
+    assert!(api.get("/v1/orders?order_ids=1").await.problem(400).contains("order_ids"));
+}
+
+#[tokio::test]
+async fn actions_are_listed_page_by_page_and_by_how_far_they_are() {
+    let stopped = Bulk { state: BulkState::Stopped, ..bulk(Uuid::from_u128(8), ask()) };
+    let bulks = vec![bulk(Uuid::from_u128(7), ask()), stopped];
+    let api = Api::new(FakeStore { bulks, ..FakeStore::default() }, FakeDesk::default());
+    let first = api.get("/v1/actions?limit=1").await.json();
+    assert_eq!((&first["actions"][0]["status"], &first["actions"][0]["named"]), (&json!("running"), &Value::Null));
+    let next = first["next_cursor"].as_str().unwrap();
+    let rest = api.get(&format!("/v1/actions?limit=1&cursor={next}")).await.json();
+    assert_eq!((&rest["actions"][0]["status"], &rest["next_cursor"]), (&json!("stopped"), &Value::Null));
+    let running = api.get("/v1/actions?status=running").await.json();
+    assert_eq!(running["actions"].as_array().unwrap().len(), 1);
+    assert!(api.get("/v1/actions?status=runing").await.problem(400).contains("did you mean `running`"));
 }
 
 #[tokio::test]
@@ -110,6 +155,7 @@ fn ask() -> BulkAsk {
         actor: "ann".to_owned(),
         reason: "it is back".to_owned(),
         every: Span::from_millis(100),
+        named: 0,
     }
 }
 

@@ -8,8 +8,9 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::fixtures::*;
-use super::support::{bulk, resolved};
+use super::support::{ago, bulk, resolved};
 use crate::bus::Delivery;
+use crate::doctor::{Checkup, Finding};
 use crate::http::state::{ActError, Ask, BusReport, Desk, ResolveError, SagaReport, Sight, StatusReport, SubmitError};
 use crate::saga::brake::Brake;
 use crate::saga::catalog::Catalog;
@@ -83,6 +84,15 @@ impl Desk for FakeDesk {
         let is_small = ask.filter.order_id.as_deref() != Some("many");
         self.bulks.lock().unwrap().push((id, ask.clone()));
         Box::pin(async move { Ok(is_small.then(|| bulk(id, ask))) })
+    }
+
+    fn doctor(&self) -> BoxFuture<'_, Result<Checkup, StoreError>> {
+        let findings = vec![
+            Finding::problem("broker", "it is away", "start it"),
+            Finding::warning("tap", "it is half full", "look again"),
+            Finding::ok("database", "it answers"),
+        ];
+        Box::pin(async { Ok(Checkup { at: ago(1), findings }) })
     }
 
     fn stop_bulk(&self, id: Uuid, actor: String, reason: String) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>> {

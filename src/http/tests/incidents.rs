@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::support::{Api, FakeDesk, FakeStore, ago};
 use crate::saga::incident::cause::Cause;
 use crate::saga::incident::decide::{Standing, Told};
-use crate::saga::incident::{About, Incident, IncidentStatus};
+use crate::saga::incident::{About, Incident, IncidentStatus, NoticeKind};
 use crate::saga::order::StuckReason;
+use crate::store::{NoticeRow, NoticeVerdict};
 
 fn standing(cause: Cause, step: Option<&str>, episode: u64, status: IncidentStatus) -> Standing {
     let incident = Incident {
@@ -102,4 +103,37 @@ async fn the_orders_of_an_incident_are_those_that_are_stuck_or_wait_on_it() {
         asked(Cause::StepStalled, Some("inventory"), "&waiting_on=payment").await.unwrap_err().contains("not of that")
     );
     assert!(asked(Cause::Blind, None, "").await.unwrap_err().contains("not about single ones"));
+}
+
+#[tokio::test]
+async fn an_incident_says_who_was_told_and_who_could_not_be() {
+    let silent = silent();
+    let id = silent.incident.about.id();
+    let notice = |channel: &str, verdict, tries, problem: Option<&str>| NoticeRow {
+        key: uuid::Uuid::from_u128(1),
+        channel: channel.to_owned(),
+        number: 1,
+        kind: NoticeKind::Trigger,
+        settled_at: Option::as_ref(&verdict).map(|_| ago(1)),
+        verdict,
+        tries,
+        problem: problem.map(str::to_owned),
+        created_at: ago(5),
+    };
+    let notices = vec![
+        notice("chat", Some(NoticeVerdict::Refused("it answered 404".to_owned())), 1, None),
+        notice("mail", None, 7, Some("nobody answers")),
+        notice("pager", Some(NoticeVerdict::Sent), 2, Some("it answered 503")),
+    ];
+    let api = Api::new(FakeStore { incidents: vec![silent], notices, ..FakeStore::default() }, FakeDesk::default());
+    let shown = api.get(&format!("/v1/incidents/{id}")).await.json();
+    let notices = shown["notices"].as_array().unwrap();
+    let said: Vec<_> = notices.iter().map(|it| (&it["channel"], &it["state"], &it["tries"], &it["problem"])).collect();
+    let expected = [
+        (json!("chat"), json!("refused"), json!(1), json!("it answered 404")),
+        (json!("mail"), json!("pending"), json!(7), json!("nobody answers")),
+        (json!("pager"), json!("sent"), json!(2), json!("it answered 503")),
+    ];
+    assert_eq!(said, expected.iter().map(|it| (&it.0, &it.1, &it.2, &it.3)).collect::<Vec<_>>());
+    assert_eq!((&notices[1]["settled_at"], &notices[2]["settled_at"]), (&Value::Null, &json!(ago(1).rfc3339())));
 }

@@ -54,6 +54,7 @@ fn api() -> Api {
         actor: "ann".to_owned(),
         reason: "r".to_owned(),
         every: Span::from_millis(100),
+        named: 0,
     };
     let done = BulkOrder { place: 1, key: key("101"), outcome: Some(BulkOutcome::Done(2)), at: Some(ago(1)) };
     let bulks = vec![bulk(id, ask.clone())];
@@ -81,8 +82,10 @@ async fn every_route_of_the_contract_is_described_under_a_name_of_its_own() {
         "get /v1/due",
         "get /v1/search",
         "get /v1/flow",
+        "get /v1/doctor",
         "post /v1/sagas/{saga}/orders/{order_id}/actions",
         "post /v1/actions",
+        "get /v1/actions",
         "get /v1/actions/{id}",
         "post /v1/actions/{id}/stop",
         "get /v1/sagas",
@@ -169,7 +172,7 @@ async fn every_described_answer_is_what_the_router_gives() {
         assert!(faults.is_empty(), "{method} {path}: {faults:?}\n{}", answer.text);
         checked += 1;
     }
-    assert_eq!(checked, 32, "every call that answers with JSON");
+    assert_eq!(checked, 34, "every call that answers with JSON");
 }
 
 #[tokio::test]

@@ -309,3 +309,16 @@ async fn every_answer_is_guarded_and_a_panic_is_a_problem() {
     let named = Request::get("/livez").header("x-request-id", "abc").body(Body::empty()).unwrap();
     assert_eq!(api.send(named).await.headers["x-request-id"], "abc");
 }
+
+#[tokio::test]
+async fn the_doctor_says_what_to_mend() {
+    let api = Api::of(vec![]);
+    let checkup = api.get("/v1/doctor").await.json();
+    assert_eq!(
+        (&checkup["problems"], &checkup["warnings"], &checkup["at"]),
+        (&json!(1), &json!(1), &json!(ago(1).rfc3339()))
+    );
+    let first = json!({"level": "problem", "area": "broker", "what": "it is away", "advice": "start it"});
+    assert_eq!((&checkup["findings"][0], &checkup["findings"][2]["advice"]), (&first, &Value::Null));
+    assert!(api.get("/v1/doctor?now=1").await.problem(400).contains("now"));
+}

@@ -26,8 +26,8 @@ use crate::saga::order::{Doubt, Order, OrderKey, Status};
 use crate::saga::time::Moment;
 use crate::store::{
     Backlog, BindingRow, Bulk, BulkAsk, BulkOrder, BulkState, DefinitionRow, EventMet, IncidentFilter, JournalFilter,
-    JournalRow, Listed, OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineGrowth, QuarantineRow, Query,
-    StatusCount, StepStats, StoreError, StoredPayload, StuckGroup,
+    JournalRow, Listed, NoticeRow, OpenCounts, OrderFilter, Page, QuarantineFilter, QuarantineGrowth, QuarantineRow,
+    Query, StatusCount, StepStats, StoreError, StoredPayload, StuckGroup,
 };
 use crate::telemetry::Metrics;
 
@@ -38,6 +38,7 @@ pub struct FakeStore {
     pub journal: Mutex<Vec<JournalRow>>,
     pub quarantine: Vec<QuarantineRow>,
     pub incidents: Vec<Standing>,
+    pub notices: Vec<NoticeRow>,
     pub groups: Vec<StuckGroup>,
     pub reasons: Vec<(String, u64)>,
     pub stats: Vec<StepStats>,
@@ -135,6 +136,15 @@ impl Query for FakeStore {
                 && filter.cause.as_ref().is_none_or(|cause| *cause == it.incident.about.cause)
         });
         self.page(found.cloned().collect(), &page)
+    }
+
+    fn incident_notices(
+        &self,
+        _id: String,
+        _episode: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<NoticeRow>, StoreError>> {
+        self.answer(|| self.notices.iter().take(limit).cloned().collect())
     }
 
     fn incident_episodes(&self, id: String, limit: usize) -> BoxFuture<'_, Result<Vec<Standing>, StoreError>> {
@@ -241,6 +251,11 @@ impl Query for FakeStore {
 
     fn bulk(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Bulk>, StoreError>> {
         self.answer(|| self.bulks.iter().find(|it| it.id == id).cloned())
+    }
+
+    fn bulks(&self, state: Option<BulkState>, page: Page) -> BoxFuture<'_, Result<Listed<Bulk>, StoreError>> {
+        let wanted = self.bulks.iter().filter(|it| state.is_none_or(|state| it.state == state));
+        self.page(wanted.cloned().collect(), &page)
     }
 
     fn bulk_orders(

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use self::deciding::Deciding;
-use super::batch::{Changes, Loaded, Lookup, NewDoubt, QuarantineReason, Quarantined, Resolved, StoredPayload};
+use super::batch::{
+    Changes, Loaded, Lookup, NewDoubt, Outcome, QuarantineReason, Quarantined, Resolved, StoredPayload,
+};
 use super::catalog::Catalog;
 use super::coverage::Coverage;
 use super::definition::{BrakeLimit, OnTimeout, Saga};
@@ -266,6 +268,9 @@ impl Plan {
             let again = changes.quarantined.first().map(|it| it.detail.clone());
             let why = again.unwrap_or_else(|| "the version its order is on does not read it".to_owned());
             return Changes { misplaced: Some(why), ..Changes::default() };
+        }
+        for (saga, count) in self.coverage.ignored() {
+            changes.tally.add(Some(saga), Outcome::Ignored, count);
         }
         changes
     }

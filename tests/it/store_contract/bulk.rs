@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use escrow::saga::input::Action;
 use escrow::saga::order::{Need, Status, StepStatus, StuckReason};
 use escrow::saga::time::{Moment, Span};
-use escrow::store::{Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, BulkTask, BulkTurn, OrderFilter, Page, Store};
+use escrow::store::{
+    Bulk, BulkAsk, BulkOrder, BulkOutcome, BulkState, BulkTask, BulkTurn, NamedOrder, OrderFilter, Page, Store,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -23,6 +25,7 @@ fn ask(filter: OrderFilter) -> BulkAsk {
         actor: "ann".to_owned(),
         reason: "it is back".to_owned(),
         every: Span(0),
+        named: 0,
     }
 }
 
@@ -79,6 +82,20 @@ pub async fn a_filter_names_the_orders_of_one_moment(bed: Bed) {
     assert_eq!(ids(OrderFilter { order_id: Some("a".to_owned()), ..OrderFilter::default() }).await, "order/a other/a");
     assert_eq!(ids(OrderFilter { waiting_on: vec!["nothing".to_owned()], ..stuck() }).await, "");
 
+    let named = |ids: &[(&str, Option<&str>)]| OrderFilter {
+        named: ids
+            .iter()
+            .map(|(id, saga)| NamedOrder { order_id: (*id).to_owned(), saga: saga.map(str::to_owned) })
+            .collect(),
+        ..OrderFilter::default()
+    };
+    assert_eq!(ids(named(&[("c", None), ("a", Some("other")), ("b", None)])).await, "order/b order/c other/a");
+    // Named twice, in one saga and in all: once. One that is not there is not among them.
+    assert_eq!(ids(named(&[("a", None), ("a", Some("order")), ("a", None), ("z", None)])).await, "order/a other/a");
+    assert_eq!(ids(OrderFilter { named: named(&[("a", None)]).named, ..stuck() }).await, "order/a");
+    let kept = begin(store, named(&[("a", None), ("z", None)])).await.ask;
+    assert_eq!((kept.named, kept.filter), (2, OrderFilter::default()), "how many, and not which");
+
     let id = Uuid::new_v4();
     let first = store.begin_bulk(id, ask(stuck())).await.unwrap().unwrap();
     begin_one(store, key("late"), |order, _| order.life.status = Status::Stuck).await;
@@ -89,6 +106,38 @@ pub async fn a_filter_names_the_orders_of_one_moment(bed: Bed) {
     let page = store.bulk_orders(id, None, page).await.unwrap();
     let rest = store.bulk_orders(id, None, Page { limit: 2, cursor: page.next_cursor }).await.unwrap();
     assert_eq!((rest.items.len(), &rest.items[0].key, rest.next_cursor), (1, &key("c"), None));
+}
+
+pub async fn actions_are_listed_newest_first_by_every_state(bed: Bed) {
+    let store = &*bed.store;
+    three_stuck(store).await;
+    let mut begun = Vec::new();
+    for at in 0..5 {
+        let bulk = begin(store, stuck()).await;
+        // Two of one moment.
+        bed.raw(&format!("UPDATE bulk_actions SET created_at = {} WHERE id = '{}'", at / 2, bulk.id)).await.unwrap();
+        begun.push((at / 2, bulk.id));
+    }
+    begun.sort_unstable();
+    begun.reverse();
+    let expected: Vec<Uuid> = begun.iter().map(|it| it.1).collect();
+    store.stop_bulk(expected[1], "bob".to_owned(), "too many".to_owned()).await.unwrap();
+    let listed = async |state: Option<BulkState>| {
+        let (mut found, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = store.bulks(state, Page { limit: 2, cursor }).await.unwrap();
+            found.extend(page.items.into_iter().map(|it| it.id));
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return found;
+            }
+        }
+    };
+    assert_eq!(listed(None).await, expected);
+    assert_eq!(listed(Some(BulkState::Stopped)).await, [expected[1]]);
+    assert_eq!(listed(Some(BulkState::Running)).await.len(), 4);
+    let one = store.bulks(None, Page { limit: 1, cursor: None }).await.unwrap().items.remove(0);
+    assert_eq!(Some(one), store.bulk(expected[0]).await.unwrap(), "with all that is known of it");
 }
 
 pub async fn one_replica_at_a_time_carries_an_action_on(bed: Bed) {

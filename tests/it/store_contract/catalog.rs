@@ -164,8 +164,8 @@ pub async fn migrations_go_down_and_up_again(bed: Bed) {
     bed.store.close().await;
     down().await.unwrap();
     assert!(bed.raw("SELECT 1 FROM orders").await.is_err(), "the tables are gone");
-    assert_eq!(store::migrate(&bed.url).await.unwrap(), 7);
-    assert_eq!(store::migrate(&bed.url).await.unwrap(), 7, "twice is once");
+    assert_eq!(store::migrate(&bed.url).await.unwrap(), 8);
+    assert_eq!(store::migrate(&bed.url).await.unwrap(), 8, "twice is once");
     begin_one(&*bed.another().await, key("a"), |_, _| {}).await;
 }
 

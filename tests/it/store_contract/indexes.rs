@@ -19,6 +19,7 @@ async fn fill(bed: &Bed) {
             "x'00'",
         )
     };
+    let uuid = if bed.is_postgres() { "md5(order_id)::uuid" } else { "order_id" };
     let state = r#"{"life":{"status":"running"},"steps":[]}"#;
     // One order in a thousand is stuck, one in a hundred running; the rest is history.
     bed.raw(&format!(
@@ -37,6 +38,8 @@ async fn fill(bed: &Bed) {
          INSERT INTO incidents (id, episode, cause, saga, status, count, peak, first_at, last_at, opened_at, samples, why)
          SELECT order_id, 1, 'timed_out', saga, CASE WHEN created_at % 1000 = 0 THEN 'open' ELSE 'resolved' END, 1, 1, 1, 1,
              created_at, '[]', '' FROM orders;
+         INSERT INTO bulk_actions (id, ask, state, total, created_at, next_at)
+         SELECT {uuid}, '{{}}', CASE WHEN created_at % 1000 = 0 THEN 'running' ELSE 'done' END, 1, created_at, 1 FROM orders;
          INSERT INTO quarantine (at, reason, detail, exchange, routing_key, envelope, body, body_bytes, resolved)
          SELECT created_at, 'unreadable', '', '', '', '{{}}', {bytes}, 1, CASE WHEN created_at % 1000 <> 0 THEN 'dropped' END FROM orders;
          ANALYZE"
@@ -119,6 +122,10 @@ fn other_statements(bed: &Bed) -> Vec<(&'static str, String)> {
             let lite = [&["'[\"open\",\"resolved\"]'"], &rest[..]].concat();
             statement(bed, &["incident_columns", "list_incidents"], &postgres, &lite)
         }),
+        ("actions", {
+            let values = ["50000", "'6f2d1b9c-0000-4000-8000-000000000000'", "NULL", "51"];
+            statement(bed, &["list_bulks"], &values, &values)
+        }),
         ("quarantine growth", statement(bed, &["quarantine_growth"], &["59000", "100"], &["59000", "100"])),
         ("waits", statement(bed, &["known_waits"], &[], &[])),
         ("reasons", statement(bed, &["quarantine_reasons"], &[], &[])),
@@ -142,7 +149,20 @@ fn scans(bed: &Bed, line: &str) -> bool {
     }
     // A scan that goes by an index names it after the table.
     let mut words = line.split(' ');
-    let tables = ["o", "j", "a", "i", "n", "held", "orders", "journal", "order_attributes", "incidents", "quarantine"];
+    let tables = [
+        "o",
+        "j",
+        "a",
+        "i",
+        "n",
+        "held",
+        "orders",
+        "journal",
+        "order_attributes",
+        "incidents",
+        "quarantine",
+        "bulk_actions",
+    ];
     words.next() == Some("SCAN") && words.next().is_some_and(|it| tables.contains(&it)) && words.next().is_none()
 }
 

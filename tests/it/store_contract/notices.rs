@@ -56,10 +56,13 @@ pub async fn channels_know_nothing_of_each_other(bed: Bed) {
     assert!(send(&bed, "pager").await.is_some() && send(&bed, "pager").await.is_some());
     assert!(claim(&bed, "dead").await.is_some(), "the other incident");
     assert_eq!(claim(&bed, "dead").await, None, "both are leased");
-    bed.store.release_notice(key, bob, Span(0)).await.unwrap();
+    bed.store.release_notice(key, bob, Span(0), "not his".to_owned()).await.unwrap();
     assert_eq!(claim(&bed, "dead").await, None, "it is not bob's to give back");
-    bed.store.release_notice(key, ada, LEASE).await.unwrap();
+    bed.store.release_notice(key, ada, LEASE, "it is\0away".to_owned()).await.unwrap();
     assert_eq!(claim(&bed, "dead").await, None, "given back for later");
+    let rows = bed.store.incident_notices(silent(1).about.id(), 1, 100).await.unwrap();
+    let problems: Vec<_> = rows.iter().map(|it| (it.channel.as_str(), it.tries, it.problem.as_deref())).collect();
+    assert_eq!(problems, [("dead", 1, Some("it is\u{fffd}away")), ("pager", 1, None)]);
     bed.raw("UPDATE notices SET available_at = 0 WHERE channel = 'dead'").await.unwrap();
     assert!(claim(&bed, "dead").await.is_some_and(|again| again.tries == 1), "a lease that ran out");
 }
@@ -74,7 +77,7 @@ pub async fn a_notice_is_settled_once_and_says_how(bed: Bed) {
     bed.store.settle_notice(chat, refused).await.unwrap();
     bed.store.settle_notice(chat, NoticeVerdict::Sent).await.unwrap();
     bed.store.settle_notice(pager, NoticeVerdict::Sent).await.unwrap();
-    let rows = bed.store.incident_notices(incident.about.id(), 1).await.unwrap();
+    let rows = bed.store.incident_notices(incident.about.id(), 1, 100).await.unwrap();
     let shown: Vec<_> =
         rows.iter().map(|row| (row.channel.as_str(), row.number, row.kind, row.verdict.clone())).collect();
     let refused = NoticeVerdict::Refused("it answered 404: no\u{fffd}such channel".to_owned());
@@ -123,7 +126,7 @@ pub async fn what_still_lasts_is_not_forgotten(bed: Bed) {
     assert_eq!(bed.store.purge(Moment(0)).await.unwrap(), 0, "nothing is that old");
     bed.store.purge(later().await).await.unwrap();
     assert!(
-        bed.store.incident_notices(silent(1).about.id(), 1).await.unwrap().is_empty(),
+        bed.store.incident_notices(silent(1).about.id(), 1, 100).await.unwrap().is_empty(),
         "told, or of no use any more"
     );
 }
@@ -153,9 +156,9 @@ pub async fn claiming_reads_no_more_than_its_channel(bed: Bed) {
     for (file, values) in [
         ("claim_notice", ["'pager'", owner, "60", "30000"].as_slice()),
         ("settle_notice", &[owner, "'sent'", "30000"]),
-        ("release_notice", &[owner, owner, "60", "30000"]),
+        ("release_notice", &[owner, owner, "60", "'away'", "30000"]),
         ("standing_notices", &["'pager'", "60", "30000"]),
-        ("incident_notices", &["'i5'", "1"]),
+        ("incident_notices", &["'i5'", "1", "20"]),
         ("purge_notices", &["10", "5000"]),
     ] {
         let (dialect, mark, explain, column) = if bed.is_postgres() {

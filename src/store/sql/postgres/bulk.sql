@@ -1,6 +1,3 @@
--- The API: a bulk action and how far it is. By primary keys.
-SELECT b.ask, b.state, b.total, b.created_at, b.ended_at, b.stopped_by, b.stopped_reason,
-    (SELECT count(*) FROM bulk_orders AS o WHERE o.id = b.id AND o.outcome = 'done') AS done,
-    (SELECT count(*) FROM bulk_orders AS o WHERE o.id = b.id AND o.outcome = 'refused') AS refused,
-    (SELECT count(*) FROM bulk_orders AS o WHERE o.id = b.id AND o.outcome = 'gone') AS gone
-FROM bulk_actions AS b WHERE b.id = $1::uuid
+-- The API: a bulk action and how far it is. By primary key.
+SELECT id::text AS id, ask, state, total, done, refused, gone, created_at, ended_at, stopped_by, stopped_reason
+FROM bulk_actions WHERE id = $1::uuid

@@ -1,4 +1,4 @@
--- Alerting: gives a lease back, if it is still the owner's. By primary key.
+-- Alerting: gives a lease back, with why, if it is still the owner's. By primary key.
 UPDATE notices
-SET lease_owner = NULL, lease_until = NULL, available_at = escrow_now() + $3
+SET lease_owner = NULL, lease_until = NULL, available_at = escrow_now() + $3, problem = $4
 WHERE key = $1::uuid AND lease_owner = $2::uuid AND state = 'pending'

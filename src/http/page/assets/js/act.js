@@ -3,14 +3,14 @@
 //   fitting(order, saga)            the actions that fit where the order stands: [{ action, steps, whole }]; saga: its detail, for retries
 //   act(order, choice, done)        asks for a reason and does it; done(answer) afterwards
 //   actOnMany(filter, total)        asks, previews, and begins an action on all a filter names; gives its id, or null
-//   actOnThese(orders, done)        the same on the orders ticked on a page, one after the other, with progress
+//   actOnThese(orders, filter)      the same on the orders ticked on a page, while the list's filter names them
 //
 // Escrow decides whether an action fits: this only keeps from the screen what plainly does not. What Escrow says against one (409) is
 // shown in the dialog, in its words.
 
 import { newKey, orderPath, pages, post } from './api.js';
 import { ask, who, why } from './dialog.js';
-import { fill, h } from './dom.js';
+import { h } from './dom.js';
 import { number, orderLink, plural, problem, prose, status } from './show.js';
 
 export const ACTIONS = {
@@ -97,7 +97,9 @@ async function steps(saga, signal) {
   return [...new Set(sagas.filter((it) => wanted.includes(it.saga)).flatMap((it) => it.steps))];
 }
 
-async function choose(title, what, known, more = []) {
+const rate = { name: 'per_second', label: 'Orders a second', type: 'number', value: '10', min: '0.01', max: '100', step: 'any', required: true, hint: 'A service that just came back is not run over at 10; at most 100.' };
+
+async function choose(title, what, known) {
   const options = Object.entries(ACTIONS).map(([value, it]) => ({ value, text: it.verb }));
   return ask({
     title,
@@ -106,7 +108,7 @@ async function choose(title, what, known, more = []) {
       { name: 'action', label: 'Action', type: 'select', options },
       { name: 'step', label: 'Step', type: 'select', options: [{ value: '', text: 'the one that needs a person' }, ...known], hint: 'For retry, skip and extend.' },
       { ...byField, required: false, hint: 'For extend: like 10m, 2h or 1d.' },
-      ...more,
+      rate,
       why(),
       who(),
     ],
@@ -116,10 +118,22 @@ async function choose(title, what, known, more = []) {
 }
 
 export async function actOnMany(filter, total) {
-  const rate = { name: 'per_second', label: 'Orders a second', type: 'number', value: '10', min: '0.01', max: '100', step: 'any', required: true, hint: 'A service that just came back is not run over at 10; at most 100.' };
   const known = await steps(filter.saga);
   const what = h('p', {}, `All orders that match the filter now${total === undefined ? '' : `, about ${number(total)}`}. The list is taken when you begin: orders that come later are not touched.`);
-  const values = await choose('Act on all that match', what, known, [rate]);
+  return begin(filter, await choose('Act on all that match', what, known));
+}
+
+// An order that the list's filter names no more when its turn comes is left alone: it was ticked for what it was.
+export async function actOnThese(orders, filter) {
+  const known = [...new Set(orders.flatMap((it) => it.steps.map((step) => step.step)))];
+  const isFiltered = Object.keys(filter).some((it) => it !== 'order_id');
+  const what = h('p', {}, `The ${plural(orders.length, 'order')} ticked on this page, and no other.${isFiltered ? ' One that does not match the filter of the list any more is left alone.' : ''}`);
+  const named = { ...filter, order_ids: orders.map((it) => ({ saga: it.saga, order_id: it.order_id })) };
+  delete named.order_id;
+  return begin(named, await choose('Act on the ticked orders', what, known), orders.length);
+}
+
+async function begin(filter, values, ticked) {
   if (!values) return null;
   const request = { filter, ...body(values.action, values), per_second: Number(values.per_second) };
   const key = newKey();
@@ -134,16 +148,19 @@ export async function actOnMany(filter, total) {
     await ask({ title: 'Nothing matches any more', text: h('p', {}, 'No order matches the filter now, so there is nothing to do.'), confirm: 'Close', submit: async () => true });
     return null;
   }
+  const fewer = ticked !== undefined && preview.count < ticked && `${plural(ticked - preview.count, 'ticked order')} matched the filter and ${ticked - preview.count === 1 ? 'does' : 'do'} not any more.`;
   const answer = await ask({
     title: `${ACTIONS[values.action].verb} ${plural(preview.count, 'order')}`,
     wide: true,
     text: [
       h('p', {}, ACTIONS[values.action].text),
+      fewer && h('p', {}, fewer),
       h('p', {}, `At ${values.per_second} a second this takes about ${minutes(preview.count / Number(values.per_second))}. You can stop it at any time; what was done stays.`),
       h('p', { class: 'soft' }, `Reason: ${values.reason}`),
       samples(preview.samples, preview.count),
     ],
-    fields: [{ name: 'typed', label: `Type ${preview.count} to confirm`, required: true, must: String(preview.count) }],
+    // Whoever ticked them has counted them already.
+    fields: ticked === undefined ? [{ name: 'typed', label: `Type ${preview.count} to confirm`, required: true, must: String(preview.count) }] : [],
     confirm: 'Begin',
     danger: true,
     submit: () => post('/v1/actions', request, { key }),
@@ -161,47 +178,3 @@ function samples(list, count) {
     h('ul', {}, list.map((it) => h('li', {}, h('span', { class: 'row' }, orderLink(it.saga, it.order_id), status(it.status)), h('span', { class: 'small soft sentence' }, prose(it.why))))),
   );
 }
-
-export async function actOnThese(orders, done) {
-  const known = [...new Set(orders.flatMap((it) => it.steps.map((step) => step.step)))];
-  const what = h('p', {}, `The ${plural(orders.length, 'order')} ticked on this page, one after the other. Keep this page open until it is done.`);
-  const values = await choose('Act on the ticked orders', what, known);
-  if (!values) return;
-  const { verb, text, danger } = ACTIONS[values.action];
-  const lines = orders.map((order) => ({ order, key: newKey(), node: h('span', { class: 'soft' }, 'waits'), isDone: false }));
-  const count = h('p', { role: 'status', 'aria-live': 'polite' }, '');
-  const list = h('ul', {}, lines.map((it) => h('li', { class: 'row spread' }, orderLink(it.order.saga, it.order.order_id), it.node)));
-  let refused = 0;
-  await ask({
-    title: `${verb} ${plural(orders.length, 'order')}`,
-    wide: true,
-    text: [h('p', {}, text), h('p', { class: 'soft' }, `Reason: ${values.reason}`), count, h('div', { class: 'samples', tabindex: '0', role: 'region', 'aria-label': 'The orders' }, list)],
-    confirm: 'Begin',
-    danger,
-    // Closing the dialog stops after the order in hand. What failed to be sent can be begun again: its key makes that safe.
-    submit: async () => {
-      for (const [at, line] of lines.entries()) {
-        if (line.isDone) continue;
-        if (!list.isConnected) break;
-        fill(line.node, 'in hand …');
-        try {
-          await post(`/v1${orderPath(line.order.saga, line.order.order_id)}/actions`, body(values.action, values), { key: line.key });
-          fill(line.node, status('done'));
-        } catch (error) {
-          if (error.status === 0 || error.status >= 500) {
-            fill(line.node, h('span', { class: 'soft' }, 'waits'));
-            throw error;
-          }
-          refused += 1;
-          fill(line.node, status('refused'), h('span', { class: 'small soft' }, ' ', prose(error.message)));
-        }
-        line.isDone = true;
-        fill(count, `${at + 1} of ${orders.length} done${refused > 0 ? `, ${refused} refused` : ''}.`);
-      }
-      done();
-      return refused > 0 ? { stay: `${plural(refused, 'order')} refused; each says why.` } : true;
-    },
-  });
-  done();
-}
-

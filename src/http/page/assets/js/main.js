@@ -32,6 +32,7 @@ const ROUTES = [
   ['/', () => import('./pages/now.js'), 'now'],
   ['/orders', () => import('./pages/orders.js'), 'orders'],
   ['/sagas/:saga/orders/:order_id', () => import('./pages/order.js'), 'orders'],
+  ['/actions', () => import('./pages/actions.js'), 'orders'],
   ['/actions/:id', () => import('./pages/action.js'), 'orders'],
   ['/map', () => import('./pages/map.js'), 'map'],
   ['/map/:saga', () => import('./pages/map.js'), 'map'],

@@ -8,6 +8,7 @@ import * as live from '../live.js';
 import { card, empty, facts, loading, number, orderLink, plural, problem, status, word } from '../show.js';
 import { table } from '../table.js';
 import { duration, when } from '../time.js';
+import { named, others } from './actions.js';
 
 export const title = 'Bulk action';
 
@@ -34,12 +35,14 @@ export function render(context) {
     ],
     empty: () => empty('None', 'Of no order became this so far.'),
   });
+  const besides = others(context, id);
   const node = h(
     'div',
     { class: 'page' },
     h('div', { class: 'page-head' }, h('h1', {}, 'Bulk action'), lead, stopping),
     card('Progress', progress, { id: 'progress' }),
     card('Orders', [choice, results.node, paging], { id: 'results' }),
+    besides.node,
   );
 
   let query = context.query;
@@ -101,7 +104,7 @@ export function render(context) {
 
   drawChoice();
   read();
-  const end = live.every(1, () => running && read());
+  const ends = [live.every(1, () => running && read()), besides.stop];
   return {
     node,
     changed(next) {
@@ -109,7 +112,7 @@ export function render(context) {
       drawChoice();
       read();
     },
-    stop: end,
+    stop: () => ends.forEach((end) => end()),
   };
 }
 
@@ -129,7 +132,7 @@ function drawProgress(it) {
     facts([
       ['Asked by', it.actor],
       ['Reason', it.reason],
-      ['Filter', h('a', { href: `/orders${search(it.filter)}` }, Object.entries(it.filter).map(([name, value]) => `${name}=${value}`).join(', '))],
+      ['Which orders', it.named === null ? h('a', { href: `/orders${search(it.filter)}` }, named(it)) : named(it)],
       it.step && ['Step', h('span', { class: 'mono' }, it.step)],
       it.by && ['By', it.by],
       ['Rate', `${it.per_second} a second`],

@@ -1,7 +1,7 @@
 // Incidents: one cause, one line, however many orders it holds up.
 //
 //   /incidents            GET /v1/incidents?status=open|resolved    the list, children below the incident that explains them
-//   /incidents/{id}       one of them: why, since when, how many, which orders, who has it in hand
+//   /incidents/{id}       one of them: why, since when, how many, which orders, who has it in hand, who was told
 //   acknowledging         POST /v1/incidents/{id}/ack with a reason
 
 import { get, post } from '../api.js';
@@ -14,6 +14,7 @@ import { when } from '../time.js';
 
 export const title = (context) => (context.params.id ? 'Incident' : 'Incidents');
 
+const TOLD = { trigger: 'that it began', update: 'how it stands', resolve: 'that it is over' };
 const LIST = '/v1/incidents';
 const AT_ONCE = 100;
 
@@ -140,8 +141,7 @@ function one(context) {
 
   async function read() {
     try {
-      const { incidents } = await get(LIST, { status: 'open', limit: 500 }, context.signal);
-      const found = incidents.find((it) => it.id === id) ?? (await ended(id, context));
+      const [{ incidents }, found] = await Promise.all([get(LIST, { status: 'open', limit: 500 }, context.signal), find(id, context)]);
       if (found) draw(found, incidents);
       else fill(body, gone(id));
     } catch (error) {
@@ -173,6 +173,7 @@ function one(context) {
         parent && ['Explained by', incidentLink(parent.id, prose(sentence(parent.why)))],
       ])),
       children.length > 0 && card('Explains', h('ul', { class: 'plain' }, children.map((child) => h('li', {}, incidentLink(child.id, prose(sentence(child.why))))))),
+      card('Who was told', told(it)),
       card(
         'Some of its orders',
         it.samples.length > 0
@@ -187,12 +188,34 @@ function one(context) {
   return { node, stop: () => ends.forEach((end) => end()) };
 }
 
-// One that is not in the list of open ones: it may be kept, or gone.
-async function ended(id, context) {
+// One row for each channel and notice: what reached whom, and what did not, and why.
+function told(it) {
+  if (it.notices.length === 0) {
+    return empty('Nobody was told so far', 'What may be explained by something else is told a little later; what another incident explains, by that one. alerts.yaml says who is told.');
+  }
+  const list = table({
+    caption: 'What was told of it, and to whom',
+    key: (row) => `${row.number} ${row.channel}`,
+    columns: [
+      { head: 'Channel', cell: (row) => row.channel },
+      { head: 'What', cell: (row) => TOLD[row.kind] ?? row.kind },
+      { head: 'State', cell: (row) => status(row.state === 'sent' ? 'done' : row.state, row.state === 'pending' ? 'to be sent' : row.state) },
+      { head: 'Tries', numeric: true, cell: (row) => number(row.tries) },
+      { head: 'Last trouble', class: 'break', cell: (row) => row.problem ?? '' },
+      { head: 'Written', cell: (row) => when(row.created_at) },
+      { head: 'Taken', cell: (row) => (row.settled_at ? when(row.settled_at) : '') },
+    ],
+  });
+  list.show([...it.notices].reverse());
+  return list.node;
+}
+
+// With what was told of it; null where it is forgotten.
+async function find(id, context) {
   try {
     return await get(`${LIST}/${encodeURIComponent(id)}`, {}, context.signal);
   } catch (error) {
-    if (error.status === 404 || error.status === 405) return null;
+    if (error.status === 404) return null;
     throw error;
   }
 }

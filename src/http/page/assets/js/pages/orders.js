@@ -9,7 +9,8 @@ import { fill, h, tell } from '../dom.js';
 import * as live from '../live.js';
 import { empty, loading, number, ORDER_STATUSES, orderLink, ordersLink, plural, problem, REASONS, status, tag, word } from '../show.js';
 import { table } from '../table.js';
-import { countdown, read as remembered, when, write as remember } from '../time.js';
+import { countdown, when } from '../time.js';
+import { runningNow } from './actions.js';
 
 export const title = 'Orders';
 
@@ -19,24 +20,24 @@ const LIMITS = [50, 100, 200, 500];
 // A new look at the page is not taken more often than this.
 const BETWEEN_MS = 3000;
 const ATTRIBUTES_SHOWN = 4;
-export const LAST_ACTION = 'escrow.last_action';
 
 export function render(context) {
   const lead = h('p', { class: 'lead', role: 'status', 'aria-live': 'polite' });
   const filters = h('div', { class: 'filters' });
   const chips = h('div', { class: 'chips' });
   const news = h('div', { role: 'status', 'aria-live': 'polite' });
+  const running = runningNow(context);
   const bulk = h('div', { class: 'bulk' });
   const place = h('div', {}, loading('orders'));
   const paging = h('div', { class: 'paging' });
-  const last = remembered(LAST_ACTION);
   const node = h(
     'div',
     { class: 'page orders' },
-    h('div', { class: 'page-head' }, h('h1', {}, 'Orders'), lead, h('div', { class: 'page-actions' }, last && h('a', { href: `/actions/${last}` }, 'Last bulk action'))),
+    h('div', { class: 'page-head' }, h('h1', {}, 'Orders'), lead, h('div', { class: 'page-actions' }, h('a', { href: '/actions' }, 'Bulk actions'))),
     filters,
     chips,
     news,
+    running.node,
     bulk,
     h('section', { class: 'card', 'aria-label': 'Orders' }, place, paging),
   );
@@ -235,19 +236,17 @@ export function render(context) {
     fill(
       bulk,
       h('label', { class: 'row' }, all, ticked.size === 0 ? `Tick the ${shown.length} on this page` : `${plural(ticked.size, 'order')} on this page ticked`),
-      ticked.size > 0 && h('button', { type: 'button', on: { click: () => actOnThese(shown.filter((it) => ticked.has(keyOf(it))), look) } }, 'Act on the ticked …'),
+      ticked.size > 0 && h('button', { type: 'button', on: { click: () => begin(() => actOnThese(shown.filter((it) => ticked.has(keyOf(it))), given())) } }, 'Act on the ticked …'),
       isFiltered
-        ? h('button', { type: 'button', on: { click: begin } }, `Act on all ${total >= 10_000 ? 'about ' : ''}${number(total)} that match …`)
+        ? h('button', { type: 'button', on: { click: () => begin(() => actOnMany(given(), total)) } }, `Act on all ${total >= 10_000 ? 'about ' : ''}${number(total)} that match …`)
         : h('span', { class: 'hint' }, 'To act on more than a page, say which orders: set a filter.'),
     );
   };
 
-  const begin = async () => {
+  const begin = async (ask) => {
     try {
-      const id = await actOnMany(given(), total);
-      if (!id) return;
-      remember(LAST_ACTION, id);
-      context.go(`/actions/${id}`);
+      const id = await ask();
+      if (id) context.go(`/actions/${id}`);
     } catch (error) {
       fill(news, problem(error));
     }
@@ -367,7 +366,7 @@ export function render(context) {
   drawChips();
   readSagas();
   read();
-  const ends = [live.pulse(soon), live.every(15, soon)];
+  const ends = [live.pulse(soon), live.every(15, soon), running.stop];
   return {
     node,
     changed(next) {

@@ -1,7 +1,10 @@
-// System: how Escrow itself is. Everything here is the answer of /v1/status, which the shell asks for every few seconds anyway.
+// System: how Escrow itself is. What the doctor finds is the answer of /v1/doctor; everything else here that of /v1/status, which the
+// shell asks for every few seconds anyway.
 
+import { get, isAbort } from '../api.js';
 import { fill, h } from '../dom.js';
-import { card, empty, facts, icon, loading, number, ordersLink, sagaLink, status } from '../show.js';
+import * as live from '../live.js';
+import { card, empty, facts, icon, loading, number, ordersLink, plural, problem, sagaLink, status } from '../show.js';
 import { table } from '../table.js';
 import { duration, when } from '../time.js';
 
@@ -11,6 +14,7 @@ export function render(context) {
   const head = h('div', { class: 'page-head' }, h('h1', {}, 'System'), h('p', { class: 'lead' }, 'How Escrow itself is.'));
   const body = h('div', { class: 'page' }, loading('how Escrow is'));
   const list = table({ caption: 'Sagas, as Escrow sees them', columns: columns(), key: (it) => it.saga, empty: () => empty('No saga is followed yet', 'Start Escrow with a folder of definitions: --sagas.') });
+  const doctor = consult(context);
   let isDrawn = false;
   const parts = { problems: h('div', {}), connections: h('div', {}), reading: h('div', {}), program: h('div', {}) };
   const draw = (it) => {
@@ -19,6 +23,7 @@ export function render(context) {
         body,
         card('What is wrong', parts.problems),
         h('div', { class: 'columns' }, card('Connections', parts.connections), card('What waits', parts.reading)),
+        card('Doctor', doctor.node, { wide: true, id: 'doctor' }),
         card('Sagas', list.node, { wide: true }),
         card('This program', parts.program),
       );
@@ -30,8 +35,44 @@ export function render(context) {
     fill(parts.program, program(it));
     list.show(it.sagas);
   };
-  return { node: h('div', { class: 'page' }, head, body), stop: context.status.on(draw) };
+  const ends = [context.status.on(draw), doctor.stop];
+  return { node: h('div', { class: 'page' }, head, body), stop: () => ends.forEach((end) => end()) };
 }
+
+// What a look at database, definitions and broker finds. Escrow itself does not look more often than every few seconds, whoever asks.
+function consult(context) {
+  const lead = h('p', { class: 'soft', role: 'status', 'aria-live': 'polite' });
+  const place = h('div', {}, h('p', { class: 'soft' }, 'Looking at database, definitions and broker …'));
+  const list = table({
+    caption: 'What the doctor found, problems first',
+    key: (it) => `${it.area} ${it.what}`,
+    columns: [
+      { head: 'Level', cell: (it) => status(LEVELS[it.level] ?? it.level, it.level) },
+      { head: 'Area', cell: (it) => it.area },
+      { head: 'Found', class: 'break', cell: (it) => it.what },
+      { head: 'Do', class: 'break', cell: (it) => it.advice ?? '' },
+    ],
+    empty: () => empty('Nothing was found', 'There was nothing to look at.'),
+  });
+  let said = '';
+  const read = async () => {
+    try {
+      const answer = await get('/v1/doctor', {}, context.signal);
+      list.show(answer.findings);
+      if (!list.node.isConnected) fill(place, list.node);
+      const words = `${plural(answer.problems, 'problem')}, ${plural(answer.warnings, 'warning')}, ${plural(answer.findings.length, 'check')}; looked at `;
+      if (words + answer.at !== said) fill(lead, words, when(answer.at));
+      said = words + answer.at;
+    } catch (error) {
+      if (!isAbort(error)) fill(place, problem(error, read));
+    }
+  };
+  read();
+  return { node: h('div', {}, lead, place), stop: live.every(CONSULT_EVERY_S, read) };
+}
+
+const LEVELS = { ok: 'done', warning: 'behind', problem: 'stuck' };
+const CONSULT_EVERY_S = 30;
 
 function problems(it) {
   const found = [
@@ -40,11 +81,11 @@ function problems(it) {
     ...it.sagas.flatMap((saga) => Object.entries(saga.unbound).map(([exchange, reason]) => `saga ${saga.saga} is not bound to exchange ${exchange}: ${reason}`)),
   ];
   if (found.length === 0) {
-    return h('p', { class: 'row' }, status('done', 'Nothing'), h('span', { class: 'soft' }, 'Permissions, policies and the database are looked at more closely by escrow doctor, in a terminal.'));
+    return h('p', { class: 'row' }, status('done', 'Nothing'), h('span', { class: 'soft' }, 'Permissions, policies and the database are looked at more closely by the doctor, below.'));
   }
   return [
     h('ul', { class: 'plain problems' }, found.map((text) => h('li', { class: 'tone-bad' }, icon('triangle'), h('span', {}, sentence(text))))),
-    h('p', { class: 'hint' }, 'escrow doctor, in a terminal, looks more closely and says what to mend.'),
+    h('p', { class: 'hint' }, 'The doctor, below, looks more closely and says what to mend.'),
   ];
 }
 
