@@ -182,7 +182,7 @@ pub async fn an_order_stuck_for_several_reasons_is_listed_under_each(bed: Bed) {
     assert_eq!(groups, BTreeSet::from(expected));
     // What is settled is not listed any more.
     change(&*bed.store, key("b"), Kind::Command, |order| {
-        order.life.needs.retain(|need| need.reason == StuckReason::TimedOut)
+        order.life.needs.retain(|need| need.reason == StuckReason::TimedOut);
     })
     .await;
     assert_eq!(ids(&bed, &by(&[held], None), 10).await.concat(), "ca");
