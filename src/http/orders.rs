@@ -72,7 +72,7 @@ pub struct ActionAnswer {
         ("status" = Option<String>, Query, description = "Statuses, separated by commas"),
         ("waiting_on" = Option<String>, Query, description = "Steps, separated by commas"),
         ("stuck_on" = Option<String>, Query, description = "Only those this step holds up"),
-        ("reason" = Option<String>, Query, description = "Reasons an order is stuck for, separated by commas"),
+        ("reason" = Option<String>, Query, description = "Orders that are stuck for one of these reasons, separated by commas, whatever else they are stuck for"),
         ("incident" = Option<String>, Query, description = "Id of an incident"),
         ("older_than" = Option<String>, Query, description = "The oldest wait is older than this, like `10m`"),
         ("attr.NAME" = Option<String>, Query, description = "An attribute has this value; NAME is the attribute's"),

@@ -345,3 +345,33 @@ impl Tally {
         *self.by_saga.entry((saga.unwrap_or_default().to_owned(), outcome)).or_default() += count;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_is_counted_under_its_word_in_all_and_for_its_saga() {
+        let mut tally = Tally::default();
+        for (times, outcome) in Outcome::ALL.into_iter().enumerate() {
+            for _ in 0..=times {
+                tally.count(Some("order"), outcome);
+            }
+        }
+        tally.count(None, Outcome::Quarantined);
+        let all = [tally.applied, tally.duplicate, tally.ignored, tally.late, tally.quarantined];
+        assert_eq!(all, [1, 2, 3, 4, 6]);
+        let by_saga = tally.by_saga.iter().map(|((saga, outcome), count)| (saga.as_str(), outcome.word(), *count));
+        assert_eq!(
+            by_saga.collect::<Vec<_>>(),
+            [
+                ("", "quarantined", 1),
+                ("order", "applied", 1),
+                ("order", "duplicate", 2),
+                ("order", "ignored", 3),
+                ("order", "late", 4),
+                ("order", "quarantined", 5)
+            ]
+        );
+    }
+}

@@ -149,6 +149,14 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_goes_back_loses_no_count() {
+        let mut state = turned(&[100]);
+        state.count(LIMIT, at(90));
+        assert_eq!(state.brake.turned, [(at(100), 2)], "it counts where the clock was");
+        assert_eq!(state.brake.counted(LIMIT, at(100)), 2);
+    }
+
+    #[test]
     fn no_window_ever_has_more_than_the_limit() {
         let mut state = SagaState::default();
         let mut passed: Vec<Moment> = Vec::new();

@@ -137,4 +137,34 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn coverage_is_empty_until_something_was_met() {
+        let mut coverage = Coverage::default();
+        coverage.add("order", "shop", "x", false);
+        assert!(!coverage.is_empty());
+    }
+
+    #[test]
+    fn names_that_are_alike_are_told_best_first_and_a_few() {
+        let strangers = ["order.placed", "OrderPlacd", "ORDER_PLACED", "Shipment", "OrderPlaces", "OrderPlacement"];
+        assert_eq!(similar("OrderPlaced", &strangers), ["ORDER_PLACED", "order.placed", "OrderPlacd"]);
+        assert_eq!(similar("OrderPlaced", &["Shipment", "x"]), Vec::<String>::new());
+        assert_eq!(similar("OrderPlaced", &["orderplaced", "orderplaced"]), ["orderplaced"], "each once");
+    }
+
+    #[test]
+    fn a_slip_in_a_long_name_is_a_misspelling_and_another_word_is_none() {
+        for (event, stranger, is) in [
+            ("OrderPlaced", "order-placed", true),
+            ("OrderPlaced", "OrderPlacd", true),
+            ("OrderPlaced", "OrderCancelled", false),
+            ("OrderPlaced", "Shipment", false),
+            ("Paid", "paid", true),
+            // Of a short name one letter may be all there is.
+            ("Paid", "Said", false),
+        ] {
+            assert_eq!(is_misspelling(event, stranger), is, "{event} {stranger}");
+        }
+    }
 }

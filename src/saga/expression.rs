@@ -447,4 +447,14 @@ mod tests {
         let all = Expression::compile("body.items.all(i, i.n > 0)").unwrap();
         assert_eq!(all.variables().iter().map(String::as_str).collect::<Vec<_>>(), ["body"]);
     }
+
+    #[test]
+    fn an_expression_may_be_as_long_and_as_deep_as_is_said_and_no_more() {
+        let long = |bytes: usize| format!("'{}'", "x".repeat(bytes - 2));
+        assert!(Expression::compile(&long(EXPRESSION_BYTES_MAX)).is_ok());
+        assert!(Expression::compile(&long(EXPRESSION_BYTES_MAX + 1)).unwrap_err().contains("longer than"));
+        let list = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        let deepest = (1..DEPTH_MAX + 2).take_while(|depth| Expression::compile(&list(*depth)).is_ok()).last();
+        assert_eq!(deepest, Some(DEPTH_MAX - 1), "the number in the middle is a level too");
+    }
 }

@@ -184,3 +184,22 @@ impl Action {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Misfit(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_of_a_message_hangs_on_its_salt_its_body_and_its_headers() {
+        let payload = |salt: u8, body: u8, envelope: &str| Payload {
+            salt: [salt; 16],
+            body: None,
+            body_hash: [body; 32],
+            envelope: envelope.to_owned(),
+        };
+        let hash = |salt, body, envelope| payload(salt, body, envelope).salted_hash();
+        let all = [hash(1, 1, "null"), hash(2, 1, "null"), hash(1, 2, "null"), hash(1, 1, "true")];
+        assert_eq!(all[0], hash(1, 1, "null"));
+        assert!((1..all.len()).all(|other| !all[..other].contains(&all[other])));
+    }
+}

@@ -200,4 +200,21 @@ mod tests {
         let finding = QueueFinding { queue: "q".to_owned(), at: Moment(0), what: Found::Missing };
         assert!(finding.is_fresh(Moment(0) + GOOD_FOR) && !finding.is_fresh(Moment(0) + Span::from_secs(31)));
     }
+
+    #[test]
+    fn what_the_broker_refuses_to_show_is_a_refusal_and_what_it_counts_is_none() {
+        let forbidden = Found::Forbidden { why: String::new() };
+        let all = [Found::Missing, forbidden, Found::counted(0, 0), Found::counted(1, 1), Found::counted(0, 1)];
+        assert_eq!(all.map(|found| found.is_refusal()), [true, true, false, false, false]);
+        let finding = QueueFinding { queue: "stock".to_owned(), at: Moment(0), what: Found::Missing };
+        assert_eq!(finding.words(), "queue stock does not exist");
+    }
+
+    #[test]
+    fn only_what_was_cut_ends_in_dots() {
+        let words = |chars: usize| short(&"x".repeat(chars));
+        assert_eq!(words(BROKER_CHARS_MAX), "x".repeat(BROKER_CHARS_MAX));
+        assert_eq!(words(BROKER_CHARS_MAX + 1), "x".repeat(BROKER_CHARS_MAX) + "…");
+        assert_eq!(words(BROKER_CHARS_MAX - 1), "x".repeat(BROKER_CHARS_MAX - 1));
+    }
 }

@@ -159,7 +159,9 @@ mod tests {
         {
             assert_eq!(Span::parse(text), Ok(Span(micros)), "{text}");
         }
-        for text in ["", "30", "s", "1.5h", "30s2h", "5 m", "-3s", "99999999999999999999d", "9999w", "30é"] {
+        for text in
+            ["", "30", "s", "1.5h", "30s2h", "5 m", "-3s", "99999999999999999999d", "9999w", "30é", "5s5s", "1h1h"]
+        {
             assert!(Span::parse(text).is_err(), "{text}");
         }
     }
@@ -169,7 +171,11 @@ mod tests {
         for (micros, text) in [
             (0, "0ms"),
             (250_000, "250ms"),
+            (999_000, "999ms"),
+            (1_000_000, "1s"),
             (1_200_000, "1.2s"),
+            (9_900_000, "9.9s"),
+            (10_500_000, "10s"),
             (42_000_000, "42s"),
             (3_700_000_000, "1h1m"),
             (172_800_000_000, "2d"),
@@ -185,6 +191,11 @@ mod tests {
         assert!(Span::parse("3660d1ms").unwrap_err().contains("ten years"));
         assert_eq!(Span::from_secs(1).scaled(1e30), Span(316_224_000_000_000));
         assert_eq!((Span::from_secs(4).scaled(1.5), Span::from_secs(4).scaled(-1.0)), (Span(6_000_000), Span(0)));
+    }
+
+    #[test]
+    fn a_moment_moves_by_spans() {
+        assert_eq!((Moment(5) + Span(3), Moment(5) - Span(3)), (Moment(8), Moment(2)));
     }
 
     #[test]

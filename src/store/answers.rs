@@ -17,6 +17,7 @@ pub struct OrderFilter {
     pub sagas: Vec<String>,
     pub statuses: Vec<Status>,
     pub waiting_on: Vec<String>,
+    /// One of its needs has one of these reasons; together with `stuck_step`, its first need.
     pub reasons: Vec<StuckReason>,
     /// The oldest wait is older than this.
     pub older_than: Option<Span>,

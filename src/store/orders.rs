@@ -7,7 +7,7 @@
 //!   order ids           ▶ primary key                        a line for each id
 //!   attribute           ▶ order_attributes                   one line
 //!   awaited steps       ▶ orders_waiting                     a line for each set of steps that has one of them
-//!   reasons             ▶ orders_stuck                       a line for each reason
+//!   reasons             ▶ orders_stuck                       a line for each set of reasons that has one of them
 //!   anything else       ▶ orders_status                      a line for each saga and status
 //! ```
 
@@ -84,9 +84,15 @@ impl Search {
         if !filter.waiting_on.is_empty() && waits.is_empty() {
             return Ok(None);
         }
+        let reasons = known_reasons(session, filter).await?;
+        // A step that holds orders up implies a reason.
+        let is_about_stuck = !filter.reasons.is_empty() || filter.stuck_step.is_some();
+        if is_about_stuck && reasons.is_empty() {
+            return Ok(None);
+        }
         let attributes: Vec<(String, String)> =
             filter.attributes.iter().map(|(name, value)| (name.clone(), rows::searched_value(value))).collect();
-        let (drive, branches) = branches(session, filter, &attributes, &waits).await?;
+        let (drive, branches) = branches(session, filter, &attributes, &waits, &reasons).await?;
         let waiting_before = match filter.older_than {
             Some(span) => Some((housekeeping::now(session).await? - span).0),
             None => None,
@@ -96,7 +102,7 @@ impl Search {
             Bind::Texts(filter.sagas.clone()),
             Bind::Texts(filter.statuses.iter().map(|status| status.word().to_owned()).collect()),
             Bind::Texts(waits),
-            Bind::Texts(filter.reasons.iter().map(|reason| reason.word().to_owned()).collect()),
+            Bind::Texts(reasons),
             Bind::OptInt(waiting_before),
             Bind::OptText(filter.stuck_step.clone()),
             Bind::Rows(wanted),
@@ -120,6 +126,7 @@ async fn branches(
     filter: &OrderFilter,
     attributes: &[(String, String)],
     waits: &[String],
+    reasons: &[String],
 ) -> Result<(Drive, Vec<(String, String)>), Failure> {
     let alone = |text: &str| (text.to_owned(), String::new());
     if let Some(id) = &filter.order_id {
@@ -134,10 +141,8 @@ async fn branches(
     if !waits.is_empty() {
         return Ok((Drive::Waiting, waits.iter().map(|waiting| alone(waiting)).collect()));
     }
-    // A step that holds orders up implies a reason.
-    if !filter.reasons.is_empty() || filter.stuck_step.is_some() {
-        let all = StuckReason::ALL.iter().filter(|it| filter.reasons.is_empty() || filter.reasons.contains(it));
-        return Ok((Drive::Reason, all.map(|reason| alone(reason.word())).collect()));
+    if !reasons.is_empty() {
+        return Ok((Drive::Reason, reasons.iter().map(|reason| alone(reason)).collect()));
     }
     let sagas = if filter.sagas.is_empty() { known_sagas(session).await? } else { distinct(&filter.sagas) };
     let statuses = || Status::ALL.iter().filter(|it| filter.statuses.is_empty() || filter.statuses.contains(it));
@@ -177,6 +182,25 @@ async fn known_waits(session: &mut dyn Session, steps: &[String]) -> Result<Vec<
         }
     }
     Ok(waits)
+}
+
+/// The sets of reasons, as the column has them, that the filter names: those with one of its reasons; together with a step, those
+/// whose first reason is one of them, because the column of the step is of the first need.
+async fn known_reasons(session: &mut dyn Session, filter: &OrderFilter) -> Result<Vec<String>, Failure> {
+    let of_first = filter.stuck_step.is_some();
+    if filter.reasons.is_empty() && !of_first {
+        return Ok(Vec::new());
+    }
+    let is_named = |word: &str| filter.reasons.is_empty() || filter.reasons.iter().any(|reason| reason.word() == word);
+    let mut known = Vec::new();
+    for row in session.fetch(sql!("known_reasons"), Vec::new()).await? {
+        let reason: String = row.get("reason")?;
+        let mut words = reason.split(',');
+        if if of_first { words.next().is_some_and(is_named) } else { words.any(is_named) } {
+            known.push(reason);
+        }
+    }
+    Ok(known)
 }
 
 /// See [`super::Query::list_orders`].

@@ -1,5 +1,7 @@
 //! Values to rows and back: the one place that knows how an order looks in a table.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 use uuid::Uuid;
@@ -50,11 +52,20 @@ impl Searched {
         Self {
             waiting: joined(&names),
             waiting_since: order.waiting_on().filter_map(|step| waiting_since(order, step)).min().map(|at| at.0),
-            reason: need.map(|need| need.reason.word().to_owned()),
+            reason: reasons(order),
             stuck_step: need.and_then(|need| need.step).and_then(name),
             stuck_since: need.map(|need| need.since.0),
         }
     }
+}
+
+/// Why an order is stuck: the first need's reason first, then those of its other needs, each once and sorted, so that there are few
+/// different texts.
+fn reasons(order: &Order) -> Option<String> {
+    let first = order.first_need()?.reason.word();
+    let rest: BTreeSet<&str> =
+        order.life.needs.iter().map(|need| need.reason.word()).filter(|it| *it != first).collect();
+    Some(std::iter::once(first).chain(rest).collect::<Vec<_>>().join(","))
 }
 
 fn joined(names: &[String]) -> String {

@@ -77,6 +77,9 @@ pub trait Backend: Send + Sync {
     /// The longest a piece of work may take before its connection is given up.
     fn time_limit(&self) -> Option<Duration>;
 
+    /// Whether the database says anything, asked over a line of its own. Only asked where there is a time limit.
+    fn is_heard(&self) -> BoxFuture<'_, bool>;
+
     /// How many connections there are now.
     fn connections(&self) -> Connections;
 

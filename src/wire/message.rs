@@ -188,3 +188,29 @@ pub(super) fn is_of_the_broker(header: &str) -> bool {
         None => header == *name,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::wire::fixture::{KEEP_BYTES, SALT, delivery};
+
+    #[test]
+    fn the_types_and_the_payload_are_those_of_the_preset_that_is_asked_for() {
+        let body = r#"{"specversion": "1.0", "type": "Paid", "source": "/shop", "id": "1", "data": {"n": 1}}"#;
+        let event = delivery("shop", "").with_body(body).with_property("content_type", "application/cloudevents+json");
+        let message = Message::new(&event, SALT, KEEP_BYTES, None);
+        assert_eq!(message.types(Preset::CloudEvents), ["Paid"]);
+        assert_eq!(message.payload_value(Some(Preset::CloudEvents)), Some(&json!({"n": 1})));
+        assert_eq!(
+            message.payload_value(None).map(|body| &body["type"]),
+            Some(&json!("Paid")),
+            "without one, the body"
+        );
+        assert!(message.types(Preset::NServiceBus).is_empty() && message.types(Preset::MassTransit).is_empty());
+        let text = delivery("shop", "").with_body("no JSON");
+        assert_eq!(Message::new(&text, SALT, KEEP_BYTES, None).payload_value(None), None);
+        assert_eq!(Message::new(&text, SALT, KEEP_BYTES, None).of_order(Some("7")).order_id, Some("7"));
+    }
+}

@@ -350,4 +350,16 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn only_brackets_that_nest_count_and_none_within_a_text() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(!is_nested_too_deeply(&nested(NESTING_MAX)) && is_nested_too_deeply(&nested(NESTING_MAX + 1)));
+        assert!(!is_nested_too_deeply(&format!("\"{}\"", "[".repeat(NESTING_MAX + 1))), "in a text they nest nothing");
+        let side_by_side = format!("[{}]", "{},".repeat(NESTING_MAX + 1));
+        assert!(!is_nested_too_deeply(&side_by_side), "what is closed counts no more");
+        // A closing bracket within a text closes nothing, and a quote that is escaped ends none.
+        let hidden = format!("{}\"]]]]\\\"\",{}", "[".repeat(NESTING_MAX - 1), "[".repeat(2));
+        assert!(is_nested_too_deeply(&hidden));
+    }
 }

@@ -195,4 +195,34 @@ mod tests {
             prop_assert_eq!(Found::Written(&raw).name(), Ok(text));
         }
     }
+
+    #[test]
+    fn each_thing_that_is_no_name_is_told_apart() {
+        let long = "9".repeat(257);
+        for (json, why) in [
+            ("1.5", NO_WHOLE_NUMBER),
+            ("-1e3", NO_WHOLE_NUMBER),
+            ("true", NO_TEXT),
+            ("[]", NO_TEXT),
+            ("\"\"", "empty"),
+            (r#""\ud800""#, "text that is no Unicode"),
+            (r#""a\u0000""#, "text with a zero byte"),
+            (&long, "longer than 256 bytes"),
+        ] {
+            assert_eq!(name(json), Err(why), "{json}");
+        }
+    }
+
+    #[test]
+    fn an_attribute_may_be_as_long_as_an_index_bears() {
+        let attribute = |bytes: usize| {
+            let raw = RawValue::from_string(format!("\"{}\"", "x".repeat(bytes - 2))).unwrap();
+            Found::Written(&raw).attribute().map(|value| value.to_string().len())
+        };
+        assert_eq!(attribute(ATTRIBUTE_BYTES_MAX), Some(ATTRIBUTE_BYTES_MAX));
+        assert_eq!(attribute(ATTRIBUTE_BYTES_MAX + 1), None);
+        // What is long only as it was written is short enough, if it is short as it is kept; but nobody reads so much for it.
+        let escaped = RawValue::from_string(format!("\"{}\"", "\\u0041".repeat(200))).unwrap();
+        assert!(Found::Written(&escaped).attribute().is_none());
+    }
 }

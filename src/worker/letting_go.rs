@@ -48,7 +48,7 @@ impl Looks {
         }
         self.letting_go.read_at = Some(now);
         let needed = self.needed(now).await?;
-        for row in self.known.clone().unwrap_or_default().into_values() {
+        for row in self.known.clone().into_values() {
             let still = needed.get(&row.exchange);
             let extra = |key: &String| still.is_none_or(|keys| !keys.contains(key));
             let keys: Vec<String> = row.keys.iter().flatten().filter(|key| extra(key)).cloned().collect();
@@ -93,7 +93,7 @@ impl Looks {
             self.release(row, keys, now).await?;
         }
         self.escrow.store.forget_binding(self.tap.name().to_owned(), exchange.clone()).await?;
-        self.known.get_or_insert_default().remove(&exchange);
+        self.known.remove(&exchange);
         self.escrow.sight.looked(&exchange, None);
         Ok(())
     }
@@ -105,7 +105,7 @@ impl Looks {
         let rest = row.keys.iter().flatten().filter(|key| !keys.contains(key)).cloned().collect();
         let row = BindingRow { keys: Some(rest), ..row };
         self.escrow.store.save_binding(self.tap.name().to_owned(), row.clone()).await?;
-        self.known.get_or_insert_default().insert(exchange.clone(), row);
+        self.known.insert(exchange.clone(), row);
         self.tap.unbind(exchange.clone(), keys.clone()).await?;
         // Somebody may have applied a version again meanwhile, or an order may have come back.
         let needed = self.needed(now).await?;

@@ -4,6 +4,9 @@
 //! published to what is absent, so an absent exchange holds its sagas' watermark at the last look. One that appeared between
 //! two looks may have carried messages nobody saw: a gap.
 //!
+//! Every look begins with what is stored. Another replica may have found an exchange absent, written that, and died: who finds it
+//! next has to mend the row, though it never saw the exchange away, or the row would hold the watermark for good.
+//!
 //! A person may take the tap from all of them (`escrow rabbit unbind`). While that switch is set no look binds anything, in any replica;
 //! what is published meanwhile is a gap, recorded when the tap is bound again.
 //!
@@ -42,8 +45,8 @@ const APPEARED: &str = "it was absent when the tap was bound by an administrator
 pub struct Looks {
     pub(super) escrow: Arc<Escrow>,
     pub(super) tap: Arc<dyn Tap>,
-    /// What is stored; read at the first run, and after a turn of the switch.
-    pub(super) known: Option<BTreeMap<String, BindingRow>>,
+    /// What is stored, as this run read it; the moments when an exchange was last found bound may be later.
+    pub(super) known: BTreeMap<String, BindingRow>,
     pub(super) letting_go: LettingGo,
     /// The switch as last seen.
     switch: Option<Switch>,
@@ -54,19 +57,26 @@ pub struct Looks {
 impl Looks {
     /// Looks for this tap.
     pub fn new(escrow: Arc<Escrow>, tap: Arc<dyn Tap>) -> Self {
-        Self { escrow, tap, known: None, letting_go: LettingGo::default(), switch: None, has_unbound: false }
+        Self { escrow, tap, known: BTreeMap::new(), letting_go: LettingGo::default(), switch: None, has_unbound: false }
     }
 
-    async fn stored(&self) -> Result<BTreeMap<String, BindingRow>, WorkerError> {
+    async fn read_stored(&mut self) -> Result<(), WorkerError> {
         let rows = self.escrow.store.bindings(self.tap.name().to_owned()).at("looks.bindings").await?;
-        Ok(rows.into_iter().map(|row| (row.exchange.clone(), row)).collect())
+        let before = std::mem::take(&mut self.known);
+        let stored = rows.into_iter().map(|mut row| {
+            // That it stays bound is not written at every look.
+            row.bound_at = row.bound_at.max(before.get(&row.exchange).and_then(|before| before.bound_at));
+            (row.exchange.clone(), row)
+        });
+        self.known = stored.collect();
+        Ok(())
     }
 
-    /// The switch as it stands now. After a turn of it, what was known of the bindings is read anew.
+    /// The switch as it stands now.
     async fn read_switch(&mut self) -> Result<Option<Switch>, WorkerError> {
         let switch = self.escrow.store.switch(self.tap.name().to_owned()).at("looks.switch").await?;
         if switch != self.switch {
-            (self.known, self.has_unbound) = (None, false);
+            self.has_unbound = false;
             self.switch.clone_from(&switch);
         }
         let unbound = switch.filter(|switch| switch.unbound);
@@ -93,11 +103,10 @@ impl Looks {
             }
         }
         self.has_unbound = true;
-        let known = self.known.get_or_insert_default();
         for wanted in wanted {
             let problem = Some(words(switch));
             self.escrow.sight.looked(&wanted.exchange, problem.clone());
-            let was = known.get(&wanted.exchange).cloned();
+            let was = self.known.get(&wanted.exchange).cloned();
             if was.as_ref().is_none_or(|was| was.bound || was.problem != problem) {
                 // What another replica still called bound after the switch was turned was bound up to then.
                 let absent_at = was.as_ref().filter(|was| was.bound).map(|_| switch.at);
@@ -106,15 +115,14 @@ impl Looks {
                 let row =
                     BindingRow { exchange: wanted.exchange, bound: false, absent_at, bound_at, problem, keys: None };
                 self.escrow.store.save_binding(self.tap.name().to_owned(), row.clone()).await?;
-                known.insert(row.exchange.clone(), row);
+                self.known.insert(row.exchange.clone(), row);
             }
         }
         Ok(())
     }
 
     async fn note(&mut self, look: Look, keys: &[String], before: Moment, after: Moment) -> Result<(), WorkerError> {
-        let known = self.known.get_or_insert_default();
-        let previous = known.get(&look.exchange).cloned();
+        let previous = self.known.get(&look.exchange).cloned();
         let (mut row, mut gap_from) = judge(&look, keys, previous.as_ref(), before, after);
         if self.tap.is_administered() && row.bound {
             let said_at = self.switch.as_ref().map(|switch| switch.at);
@@ -144,12 +152,9 @@ impl Looks {
             if previous.as_ref().is_none_or(|previous| previous.bound != row.bound) {
                 tracing::info!(exchange = look.exchange, bound = row.bound, "looked at a watched exchange");
             }
-            // Without an answer it may be written or not: then what is known is what is read at the next run.
-            let known = self.known.take();
             self.escrow.store.save_binding(self.tap.name().to_owned(), row.clone()).at("looks.save_binding").await?;
-            self.known = known;
         }
-        self.known.get_or_insert_default().insert(look.exchange, row);
+        self.known.insert(look.exchange, row);
         Ok(())
     }
 }
@@ -162,9 +167,7 @@ impl Worker for Looks {
     fn run_once(&mut self) -> BoxFuture<'_, Result<Ran, WorkerError>> {
         Box::pin(async move {
             let unbound = self.read_switch().await?;
-            if self.known.is_none() {
-                self.known = Some(self.stored().await?);
-            }
+            self.read_stored().await?;
             if let Some(switch) = unbound {
                 self.stay_unbound(&switch).await?;
                 return Ok(Ran::Idle(LOOK_EVERY));

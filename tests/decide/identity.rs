@@ -1,7 +1,9 @@
 //! Rule 2 across batches: messages with and without an id, redelivered, and commits whose answer was lost.
 
 use escrow::bus::Delivery;
+use escrow::saga::batch::NewDoubt;
 use escrow::saga::decide::{FromTap, Plan, Work};
+use escrow::saga::order::DoubtKind;
 use escrow::saga::time::{Moment, Span};
 use serde_json::json;
 
@@ -122,4 +124,29 @@ fn the_same_id_with_another_body_is_another_event() {
     stage.batch(&[message("shop", Some("m"), &json!({"type": "Placed", "order": "1", "more": 1}))]);
     assert_eq!(entries(&stage), ["event", "repeated"]);
     assert_eq!(stage.orders[&key("order", "1")].duplicates, 0);
+}
+
+#[test]
+fn a_batch_is_remembered_by_its_token_only_where_something_has_no_other_name() {
+    let doubt = || {
+        Work::Doubt(NewDoubt {
+            kind: DoubtKind::Gap,
+            saga: None,
+            from: Moment(1),
+            to: Moment(2),
+            event: None,
+            order_id: None,
+            detail: "lost".to_owned(),
+            quarantined: None,
+        })
+    };
+    let mut stage = Stage::new([SAGA]);
+    let gap = Plan { token: Some([9; 32]), ..stage.of_tap(vec![doubt()], true) };
+    stage.commit(&gap);
+    stage.commit(&gap);
+    assert_eq!((stage.doubts.len(), &stage.last_batch), (1, &vec![[9; 32]]), "a gap has no name but the batch's");
+    let work = vec![Work::Delivered(stage.read(&message("shop", Some("m"), &event("Placed", "1"))))];
+    let named = Plan { token: Some([8; 32]), ..stage.of_tap(work, true) };
+    stage.commit(&named);
+    assert!(!stage.last_batch.contains(&[8; 32]), "a message with an id is known by that");
 }

@@ -227,3 +227,14 @@ fn a_database_that_has_forgotten_a_batch_is_a_gap_for_what_the_batch_decides_too
     loaded.committed_at = Some(START);
     assert!(plan.decide(&loaded).doubts.is_empty(), "nothing is forgotten");
 }
+
+#[test]
+fn a_deadline_counts_as_fired_only_where_it_did_something() {
+    let mut stage = Stage::new([SAGA]);
+    stage.batch(&[shop("Placed", "1")]);
+    let early = stage.work(vec![Work::Due(key("order", "1"), stage.now)]);
+    assert_eq!((early.tally.deadlines_fired, early.fire_delays.len(), early.orders.len()), (0, 0, 0));
+    stage.now = START + Span::from_secs(61);
+    let due = stage.work(vec![Work::Due(key("order", "1"), stage.now)]);
+    assert_eq!((due.tally.deadlines_fired, due.fire_delays), (1, vec![Span::from_secs(1)]));
+}

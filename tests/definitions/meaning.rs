@@ -194,3 +194,45 @@ fn the_queue_of_a_step_is_the_one_given_and_else_the_one_its_retries_go_to() {
         "the queue of the undoing is not that of the step"
     );
 }
+
+#[test]
+fn attributes_have_their_names_and_where_they_are_found() {
+    let saga = valid(&with_head("saga: s\nversion: 1\nattributes: { customer: /data/customer, size: [/a, /b] }"));
+    let expected = [
+        ("customer".to_owned(), vec![pointer("/data/customer")]),
+        ("size".to_owned(), vec![pointer("/a"), pointer("/b")]),
+    ];
+    assert_eq!(saga.attributes, expected);
+}
+
+#[test]
+fn the_queues_of_a_step_are_those_of_its_service_and_of_the_one_that_undoes_it() {
+    let queues = |step: &str| -> Vec<String> {
+        let text = format!("  a:\n    done: A\n  b:\n    after: a\n    done: B\n    within: 1m\n{step}");
+        valid(&with_steps(&text)).steps[1].queues().map(str::to_owned).collect()
+    };
+    assert_eq!(queues(""), Vec::<String>::new());
+    assert_eq!(queues("    handled_by: { queue: stock }\n"), ["stock"]);
+    let undone = "    compensation: { publish: P, done: D, handled_by: { queue: undo } }\n";
+    assert_eq!(queues(undone), ["undo"]);
+    assert_eq!(
+        queues(&format!("    retry: {{ times: 1, every: 5s, to: {{ queue: retried }} }}\n{undone}")),
+        ["retried", "undo"]
+    );
+}
+
+#[test]
+fn stored_events_are_read_only_where_an_expression_or_a_template_does() {
+    let reads = |step: &str| {
+        valid(&with_steps(&format!("  a:\n    done: A\n  b:\n    after: a\n    done: B\n{step}"))).reads_stored_events()
+    };
+    let undo = |body: &str| {
+        format!(
+            "    compensation:\n      publish: {{ event: P, exchange: y, body: {{ n: \"{body}\" }} }}\n      done: D\n"
+        )
+    };
+    assert!(!reads("") && !reads(&undo("{{ order_id }}")));
+    assert!(reads(&undo("{{ steps.a.event.n }}")));
+    assert!(reads("    if: steps.a.event.n == 1\n") && !reads("    if: order_id == 'x'\n"));
+    assert!(reads("    within: \"{{ steps.a.event.by }}\"\n") && !reads("    within: 5s\n"));
+}

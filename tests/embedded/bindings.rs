@@ -168,6 +168,31 @@ async fn a_binding_needed_after_all_is_back_at_once_and_what_came_between_is_a_g
     assert_eq!(stage.keys("shop").await.unwrap(), ["paid", "placed"]);
 }
 
+#[tokio::test]
+async fn what_a_replica_wrote_before_it_died_is_mended_by_one_that_never_saw_it() {
+    let mut stage = Stage::new(&["shop"], BOTH).await;
+    let catalog = definitions::load(stage.bed.truth.as_ref()).await.unwrap();
+    let escrow = Escrow::new(Arc::clone(&stage.bed.truth), Arc::new(catalog), Arc::default());
+    let mut other = Looks::new(Arc::new(escrow), stage.bed.bus.tap("test"));
+    other.run_once().await.unwrap();
+    stage.bed.clock.advance(Span::from_secs(60));
+    let away_at = stage.bed.truth.now().await.unwrap();
+    stage.bed.bus.delete_exchange("shop");
+    other.run_once().await.unwrap();
+    drop(other);
+    stage.bed.bus.declare_exchange("shop", Kind::Topic);
+    let row = async |stage: &Stage| stage.bed.truth.bindings(TAP.to_owned()).await.unwrap().remove(0);
+    assert!(!row(&stage).await.bound, "what the dead one wrote");
+    stage.look().await;
+    let mended = row(&stage).await;
+    assert!(mended.bound && mended.problem.is_none() && mended.bound_at >= Some(away_at), "{mended:?}");
+    assert_eq!(stage.keys("shop").await.unwrap(), ["paid", "placed"]);
+    let doubts = stage.bed.truth.doubts(10).await.unwrap();
+    assert_eq!(doubts.iter().map(|doubt| doubt.saga.as_deref()).collect::<Vec<_>>(), [Some("order")], "a gap");
+    stage.look().await;
+    assert_eq!(stage.bed.truth.doubts(10).await.unwrap(), doubts, "once");
+}
+
 /// While the tap is being unbound, a person goes back to the version that needs it.
 struct Meddling {
     inner: Arc<MemoryTap>,

@@ -23,7 +23,7 @@
 //! | too many connections (53300) | `postgres::a_database_with_too_many_connections_…` |
 //! | deadlock (40P01), lock timeout (55P03) | `locks::deadlocks_and_locked_rows_…` |
 //! | disk full, PostgreSQL (53100) and SQLite | `disk::…` |
-//! | database behind a silent line (half-open) | `network::a_database_behind_a_silent_line_…`, `replicas::…_database_is_silent_…` |
+//! | database behind a silent line (half-open) | `network::a_database_behind_a_silent_line_…`, `replicas::…_database_is_silent_…`, `replicas::a_batch_cut_off_…` |
 //! | a commit whose answer is lost | `network::a_commit_whose_answer_is_lost_…`, `embedded::outages::what_was_committed_…` |
 //! | a replica stands still for a minute | `replicas::a_replica_that_stands_still_…` |
 //! | a clock an hour off | `clock::on_postgresql_…`, `clock::on_sqlite_…` |

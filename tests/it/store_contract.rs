@@ -134,6 +134,7 @@ contract! {
     lists:
         pages_hold_while_data_changes
         every_filter_finds_what_it_names
+        an_order_stuck_for_several_reasons_is_listed_under_each
         changed_attributes_are_found_by_their_new_value
         due_orders_come_by_the_watermark_of_their_saga
         keys_are_walked_in_order

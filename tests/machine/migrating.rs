@@ -300,3 +300,71 @@ fn after_a_move_in_the_middle_of_a_random_run_the_trail_folds_to_the_order() {
     let (moved, refused) = (moved.into_inner(), refused.into_inner());
     assert!(moved >= 20 && refused >= 20, "one-sided: {moved} moved, {refused} refused");
 }
+
+#[test]
+fn the_entry_of_a_move_says_who_moved_it() {
+    let run = given(FIRST).when([event("OrderPlaced")]);
+    let (run, _) = moved(run, 2, SECOND);
+    assert_eq!(run.journal.last().unwrap().actor.as_deref(), Some("ann"));
+}
+
+#[test]
+fn anew_only_what_waits_waits_anew_and_not_what_has_a_retry_on_its_way() {
+    let retried = FIRST.replace("within: 1h", "within: 1h, retry: { times: 2, every: 1m, to: original }");
+    let run = given(&retried)
+        .when([event("OrderPlaced"), event("Paid"), due("1h")])
+        .then("gift: waiting attempts 1 awaiting");
+    let mut run = run;
+    run.migrate(version(2, &retried), true).unwrap();
+    let run = run.then("placed: done\n payment: done\n gift: waiting attempts 1 awaiting");
+    run.when([at("1h10m").confirm("routed")]).then("gift: waiting attempts 1 until 1h11m");
+}
+
+#[test]
+fn a_move_says_what_it_asks_of_services_before_it_is_made() {
+    let second =
+        FIRST.replace("done: OrderPlaced", "done: OrderPlaced, compensation: { publish: Unplace, done: Unplaced }");
+    let turned = given(FIRST).when([event("OrderPlaced"), due("5m")]).then("order: compensating\n sent: Refund");
+    // Nothing waits for the undoing of what only may have happened.
+    let (run, effects) = moved(turned, 2, &second);
+    assert_eq!((effects.asks.as_slice(), effects.status), (["Unplace".to_owned()].as_slice(), None));
+    run.then("sent: Unplace\n placed: compensating round 1 awaiting");
+    let waiting = given(FIRST).when([event("OrderPlaced")]);
+    assert!(moved(waiting, 2, &second).1.asks.is_empty());
+}
+
+#[test]
+fn a_counted_step_counts_in_the_same_way_or_its_order_stays() {
+    let counted = FIRST.replace("done: Wrapped", "done: Wrapped, count: 2, by: /part");
+    // Parts that came before it opened count when it does.
+    let early = given(&counted).when([event("OrderPlaced"), event("Wrapped").part("a")]).then("gift: pending");
+    assert!(refusal(&early, FIRST).contains("step gift is pending, and version 2 counts its events otherwise"));
+    let none = given(&counted).when([event("OrderPlaced")]);
+    moved(none, 2, FIRST).0.then("gift: pending");
+}
+
+#[test]
+fn a_compensation_under_way_needs_a_done_in_the_new_version_unless_the_broker_closes_it() {
+    let undone = FIRST.replace(", done: Refunded, within: 5m", "");
+    let asked = given(FIRST).when([event("OrderPlaced"), event("Paid"), command(Action::Compensate)]);
+    moved(asked.clone(), 2, &undone).0.when([confirm("routed")]).then("payment: compensated round 1");
+    let confirmed = asked.when([confirm("routed")]);
+    let why = refusal(&confirmed, &undone);
+    assert!(why.contains("names no `done` of its compensation"), "{why}");
+}
+
+#[test]
+fn what_reads_one_exchange_otherwise_says_nothing_of_another() {
+    let two = |number: u32, other: &str| {
+        let text = format!(
+            "saga: order\nversion: {number}\nwatch: [{{ exchange: shop }}, {{ exchange: stock, read: {{ {other} }} }}, {{ http: {{ read: {{ event: /t }} }} }}]\n\
+             read: {{ event: /type, order_id: /order }}\n{FIRST}"
+        );
+        parse("two.yaml", &text).unwrap_or_else(|found| panic!("{text} {found:?}")).saga
+    };
+    let run = Run::of(two(1, "id: /id")).when([event("OrderPlaced")]);
+    assert!(run.clone().migrate(two(2, "id: /id"), false).is_some());
+    let mut refused = run;
+    assert!(refused.migrate(two(2, "id: /other"), false).is_none());
+    assert!(refused.answer.unwrap_err().to_string().contains("the messages of exchange stock apart"));
+}

@@ -229,3 +229,65 @@ steps:
         .when([at("10s").event("PickedUp")])
         .then("pickup: done early\n order: running");
 }
+
+#[test]
+fn what_a_step_has_seen_stays_when_a_trigger_sends_it_back() {
+    let saga = "
+steps:
+  placed: { done: OrderPlaced }
+  extra: { when: ExtraAsked, done: ExtraReady, within: 1h }
+  gift: { when: GiftAsked, done: Wrapped, failed: NotWrapped, within: 1h, on_failure: wait, after: [placed, extra], compensation: { publish: Unwrap, done: Unwrapped } }
+  parcels: { after: [placed, extra], done: ParcelShipped, count: 3, by: /parcel, within: 2h, compensation: { publish: TakeBack, done: TakenBack } }
+cancelled_by: OrderCancelled
+";
+    let run = given(saga)
+        .when([event("OrderPlaced"), event("GiftAsked"), event("ParcelShipped").part("a")])
+        .then("gift: waiting until 1h\n parcels: waiting until 2h");
+    let (gift, parcels) = (run.order.steps[2].clone(), run.order.steps[3].clone());
+    let run = run.when([event("ExtraAsked")]).then("gift: pending\n parcels: pending");
+    // Its own trigger is not asked for twice, and what was shipped was shipped: it is undone, too.
+    assert_eq!((&run.order.steps[2].trigger, gift.trigger.is_some()), (&gift.trigger, true));
+    assert_eq!((&run.order.steps[3].event, &run.order.steps[3].undo), (&parcels.event, &parcels.undo));
+    assert!(parcels.event.is_some() && parcels.undo.dones == 1);
+    run.clone().when([at("5m").event("ExtraReady")]).then("gift: waiting until 1h5m\n parcels: waiting until 2h5m");
+    run.when([event("OrderCancelled"), due("1m")])
+        .then("sent: TakeBack\n parcels: compensating early round 1 awaiting");
+}
+
+#[test]
+fn only_steps_that_wait_or_may_still_be_decided_are_sent_back() {
+    let saga = "
+steps:
+  placed: { done: OrderPlaced }
+  extra: { when: ExtraAsked, done: ExtraReady, within: 1h }
+  a: { after: [placed, extra], done: A, within: 1m }
+  b: { after: [placed, extra], done: B, failed: BFailed, on_failure: alert, within: 1h }
+  c: { after: placed, done: C, within: 1h }
+";
+    given(saga)
+        .when([event("OrderPlaced"), event("BFailed"), due("1m")])
+        .then("order: stuck (failed b, timed_out a)\n steps: placed done, extra pending, a timed_out, b failed, c waiting")
+        .when([event("ExtraAsked")])
+        .then("steps: placed done, extra waiting, a timed_out, b pending, c waiting\n order: stuck (timed_out a)");
+}
+
+#[test]
+fn a_count_is_a_whole_number_and_a_time_is_not_before_now() {
+    let saga = r#"
+steps:
+  placed: { done: OrderPlaced }
+  parcels: { after: placed, done: Shipped, count: "{{ steps.placed.event.n }}", by: /part, within: 1h }
+"#;
+    for n in [json!(1.5), json!(-1), json!("2"), json!(null)] {
+        given(saga).when([event("OrderPlaced").body(json!({ "n": n }))]).then("order: stuck (template_failed parcels)");
+    }
+    let short = r#"
+steps:
+  placed: { done: OrderPlaced }
+  a: { after: placed, done: A, within: "{{ steps.placed.event.by }}" }
+  b: { after: placed, done: B, within: "{{ duration(steps.placed.event.by) }}" }
+"#;
+    given(short)
+        .when([at("10s").then(event("OrderPlaced").body(json!({ "by": "30s" })))])
+        .then("a: waiting until 40s\n b: waiting until 40s");
+}

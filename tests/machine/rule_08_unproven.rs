@@ -212,3 +212,20 @@ fn a_person_answers_for_an_unproven_order() {
         .when([event("Paid"), due("1m"), command(Action::Release)])
         .then("sent: Paid again, retry 1\n order: running\n packing: waiting attempts 1 awaiting");
 }
+
+#[test]
+fn a_turning_back_that_was_withheld_is_not_decided_again_because_another_cause_went() {
+    let saga = "
+steps:
+  placed: { done: OrderPlaced, compensation: { publish: Unplace, done: Unplaced } }
+  a: { after: placed, done: A, failed: AFailed, within: 1h }
+  b: { after: placed, done: B, failed: BFailed, within: 1h }
+";
+    given(saga)
+        .when([event("OrderPlaced"), gap().at("1s"), event("AFailed"), due("2s")])
+        .then("order: stuck (unproven a)\n sent: -")
+        .when([at("3s").event("BFailed")])
+        .then("order: stuck (unproven a)\n b: failed")
+        .when([at("3s").event("B"), due("4s")])
+        .then("order: stuck (unproven a)\n b: done\n sent: -");
+}

@@ -106,3 +106,29 @@ fn every_status_and_every_reason_is_found_by_its_word_and_no_other_word_is_one()
     }
     assert_eq!((Status::from_word("lost"), StuckReason::from_word("lost")), (None, None));
 }
+
+#[test]
+fn a_need_is_there_once_for_each_step_and_reason() {
+    let saga = "
+steps:
+  placed: { done: OrderPlaced }
+  a: { after: placed, done: A, failed: AFailed, on_failure: alert, within: 1m }
+  b: { after: placed, done: B, within: 1m }
+";
+    given(saga)
+        .when([event("OrderPlaced"), due("1m")])
+        .then("order: stuck (timed_out a, timed_out b)")
+        .when([due("2m")])
+        .then("order: stuck (timed_out a, timed_out b)");
+}
+
+#[test]
+fn what_is_as_it_began_is_not_written() {
+    let run = given("\nsteps:\n  placed: { done: OrderPlaced }\n  a: { after: placed, done: A }\n")
+        .when([event("OrderPlaced")]);
+    let waiting = serde_json::to_value(&run.order.steps[1]).unwrap();
+    let keys: Vec<&str> = waiting.as_object().unwrap().keys().map(String::as_str).collect();
+    assert!(!keys.contains(&"undo") && !keys.contains(&"early") && !keys.contains(&"attempts"), "{keys:?}");
+    let done = serde_json::to_value(&run.order.steps[0].undo).unwrap();
+    assert_eq!(done, serde_json::json!({"dones": 1}), "a zero is not written");
+}

@@ -44,7 +44,7 @@ const OTHERS: [(&str, &str); 7] = [
 ];
 
 /// Waits without a name in stepped files: the end of the code before `.await` or of a branch of `select!`, and why.
-const UNNAMED: [(&str, &str); 29] = [
+const UNNAMED: [(&str, &str); 31] = [
     ("shutdown.cancelled()", "waits for the end"),
     ("future", "the same, or what is named where it was made"),
     ("written = &mut writing", "the writing of a batch, whose waits are named"),
@@ -57,7 +57,9 @@ const UNNAMED: [(&str, &str); 29] = [
     ("tokio::time::sleep(wait_after(attempt))", "passes time"),
     ("task", "the transaction's own task, whose waits are named"),
     ("attempt", "a transaction, whose waits are named"),
-    ("tokio::time::timeout(limit, attempt)", "the same, with a limit"),
+    ("tokio::time::sleep(QUIET)", "passes time, beside a transaction"),
+    ("backend.is_heard()", "asks whether the database is there, beside a transaction"),
+    ("tokio::time::timeout(limit, silence)", "the two above"),
     ("work(&mut *session, input)", "one statement that reads"),
     ("self.escrow.store.find_order(task.key.clone())", "reads"),
     ("self.escrow.store.list_orders(alone, Page { limit: 1, cursor: None })", "reads"),

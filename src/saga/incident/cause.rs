@@ -201,3 +201,124 @@ fn follows_from_silence(effect: Cause, same_step: bool) -> bool {
         | Cause::NeverOpened => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{About, IncidentStatus};
+    use super::*;
+    use crate::saga::time::Moment;
+
+    /// `cause`, of this saga (empty: all) and step, opened at this second.
+    fn incident(cause: Cause, saga: &str, step: Option<&str>, second: i64) -> Incident {
+        let at = Moment(second);
+        Incident {
+            about: About::new(cause, saga, step),
+            episode: 1,
+            status: IncidentStatus::Open,
+            count: 1,
+            peak: 1,
+            first_at: at,
+            last_at: at,
+            opened_at: at,
+            resolved_at: None,
+            calm_since: None,
+            samples: Vec::new(),
+            why: String::new(),
+            parent: None,
+            acked: None,
+        }
+    }
+
+    fn stuck(reason: StuckReason) -> Cause {
+        Cause::Stuck(reason)
+    }
+
+    #[test]
+    fn causes_have_words_and_three_of_them_wait_on_a_step() {
+        assert_eq!(Cause::all().count(), 10 + StuckReason::ALL.len());
+        assert!(Cause::all().all(|cause| Cause::from_word(cause.word()) == Some(cause)));
+        let of_steps: Vec<&str> = Cause::all().filter(|cause| cause.waits_on_step()).map(Cause::word).collect();
+        assert_eq!(of_steps, ["event_never_seen", "service_silent", "step_stalled"]);
+        let parents: Vec<&str> = Cause::all().filter(|cause| cause.is_parent()).map(Cause::word).collect();
+        assert_eq!(parents.len(), 7);
+    }
+
+    #[test]
+    fn what_takes_the_sight_explains_what_it_covers_and_can_bring_about() {
+        let blind = incident(Cause::Blind, "order", None, 0);
+        let away = incident(Cause::BrokerAway, "", None, 0);
+        for (child, by_blind, by_away) in [
+            (incident(Cause::ServiceSilent, "order", Some("a"), 1), true, true),
+            (incident(Cause::ServiceSilent, "other", Some("a"), 1), false, true),
+            (incident(stuck(StuckReason::TimedOut), "order", Some("a"), 1), true, true),
+            (incident(stuck(StuckReason::TimedOut), "other", Some("a"), 1), false, true),
+            // A service said so itself.
+            (incident(stuck(StuckReason::Failed), "order", Some("a"), 1), false, false),
+            // Unreadable messages make blind; a broker that is away makes none.
+            (incident(Cause::Quarantine, "order", None, 1), true, false),
+            (incident(Cause::Quarantine, "other", None, 1), false, false),
+            (incident(Cause::LateOnEnded, "order", None, 1), false, false),
+        ] {
+            assert_eq!((explains(&blind, &child), explains(&away, &child)), (by_blind, by_away), "{:?}", child.about);
+            assert!(!explains(&child, &blind) && !explains(&child, &away), "{:?}", child.about);
+        }
+    }
+
+    #[test]
+    fn of_two_that_take_the_sight_the_wider_explains_and_then_the_earlier() {
+        let of = |cause, saga, second| incident(cause, saga, None, second);
+        let (early, late) = (of(Cause::BrokerAway, "", 1), of(Cause::Blind, "", 2));
+        assert!(explains(&early, &late) && !explains(&late, &early));
+        let narrow = of(Cause::Blind, "order", 0);
+        assert!(explains(&late, &narrow) && !explains(&narrow, &late), "the wider one, though it is later");
+        let other = of(Cause::BrokerAway, "stock", 9);
+        assert!(!explains(&narrow, &other) && !explains(&other, &narrow), "of two sagas");
+        assert!(!explains(&early, &early), "nothing explains itself");
+    }
+
+    #[test]
+    fn a_silent_service_explains_what_waits_for_it_and_the_brake_of_its_saga() {
+        let silent = incident(Cause::ServiceSilent, "order", Some("a"), 0);
+        for (cause, saga, step, is) in [
+            (Cause::StepStalled, "order", Some("a"), true),
+            (Cause::StepStalled, "order", Some("b"), false),
+            (Cause::StepStalled, "other", Some("a"), false),
+            (Cause::EventNeverSeen, "order", Some("a"), false),
+            (stuck(StuckReason::TimedOut), "order", Some("a"), true),
+            (stuck(StuckReason::TimedOut), "order", Some("b"), false),
+            (stuck(StuckReason::TimedOut), "other", Some("a"), false),
+            (stuck(StuckReason::Held), "order", None, true),
+            (stuck(StuckReason::Held), "other", None, false),
+            (stuck(StuckReason::Failed), "order", Some("a"), false),
+            (Cause::Quarantine, "order", None, false),
+            (Cause::Blind, "order", None, false),
+        ] {
+            let child = incident(cause, saga, step, 1);
+            assert_eq!(explains(&silent, &child), is, "{:?}", child.about);
+        }
+    }
+
+    #[test]
+    fn the_widest_speaks_and_what_is_explained_itself_speaks_for_nobody() {
+        let child = incident(stuck(StuckReason::TimedOut), "order", Some("a"), 9);
+        let stalled = incident(Cause::StepStalled, "order", Some("a"), 3);
+        let silent = incident(Cause::ServiceSilent, "order", Some("a"), 4);
+        let never = incident(Cause::EventNeverSeen, "order", Some("a"), 5);
+        let blind = incident(Cause::Blind, "order", None, 8);
+        let parent = |all: &[&Incident]| {
+            let all: Vec<Incident> = all.iter().map(|it| (*it).clone()).collect();
+            parent_of(&child, &all).map(|it| it.about.cause.clone())
+        };
+        assert_eq!(parent(&[&child]), None);
+        assert_eq!(parent(&[&child, &stalled]).as_deref(), Some("step_stalled"));
+        assert_eq!(parent(&[&stalled, &silent]).as_deref(), Some("service_silent"));
+        assert_eq!(parent(&[&stalled, &silent, &never]).as_deref(), Some("event_never_seen"));
+        assert_eq!(parent(&[&stalled, &silent, &never, &blind]).as_deref(), Some("blind"));
+        let wide = incident(Cause::BrokerAway, "", None, 20);
+        assert_eq!(
+            parent(&[&silent, &blind, &wide]).as_deref(),
+            Some("broker_away"),
+            "the wider one, though it is later"
+        );
+    }
+}

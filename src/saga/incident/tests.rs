@@ -330,3 +330,37 @@ fn an_update_comes_no_sooner_than_five_minutes_after_what_was_told() {
     }
     assert_eq!(world.told.len(), 7, "{:?}", world.said());
 }
+
+#[test]
+fn every_word_is_found_and_no_other_is_one() {
+    let kinds = [NoticeKind::Trigger, NoticeKind::Update, NoticeKind::Resolve];
+    assert_eq!(kinds.map(NoticeKind::word), ["trigger", "update", "resolve"]);
+    assert!(kinds.iter().all(|kind| NoticeKind::from_word(kind.word()) == Some(*kind)));
+    assert_eq!(IncidentStatus::ALL.map(IncidentStatus::word), ["open", "resolved"]);
+    assert!(IncidentStatus::ALL.iter().all(|status| IncidentStatus::from_word(status.word()) == Some(*status)));
+    assert_eq!((NoticeKind::from_word("told"), IncidentStatus::from_word("told")), (None, None));
+    let world = World::new(&[]);
+    let changes = world.decide(&[seen(TIMED_OUT, 1, at(0))]);
+    assert!(super::Untold.channels(&changes.saved[0].incident).is_empty(), "nobody is told without alerts");
+}
+
+#[test]
+fn changes_are_empty_only_when_there_is_nothing_to_save_and_nobody_to_tell() {
+    let world = World::new(&["a"]);
+    assert!(world.decide(&[]).is_empty());
+    let mut changes = world.decide(&[seen(TIMED_OUT, 1, at(0))]);
+    assert!(!changes.is_empty());
+    changes.notices.clear();
+    assert!(!changes.is_empty() && !changes.saved.is_empty(), "a row is enough");
+}
+
+#[test]
+fn an_incident_keeps_its_samples_where_a_look_names_none() {
+    let mut world = World::new(&[]);
+    world.look(0, &[(TIMED_OUT, 3)]);
+    assert_eq!(world.rows[0].incident.samples, ["0", "1", "2"]);
+    world.look(5, &[(TIMED_OUT, 0)]);
+    assert_eq!(world.rows[0].incident.samples, ["0", "1", "2"]);
+    world.look(10, &[(TIMED_OUT, 30)]);
+    assert_eq!(world.rows[0].incident.samples.len(), super::SAMPLES_MAX);
+}

@@ -114,3 +114,69 @@ fn awaited(catalog: &Catalog, saga: &str, step: Option<&str>, undoing: bool) -> 
         None => "an event".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn catalog() -> Catalog {
+        let text = "saga: order\nversion: 1\nwatch: [{ exchange: shop }]\nread: { event: /type, order_id: /order }\nsteps:\n  \
+                    placed: { done: Placed }\n  stock: { after: placed, done: [Reserved, Found], within: 1m, compensation: { publish: \
+                    Release, done: Released } }\n";
+        let parsed = crate::saga::parse::parse("order.yaml", text).unwrap_or_else(|found| panic!("{found:?}"));
+        std::iter::once(Arc::new(parsed.saga)).collect()
+    }
+
+    fn said(reason: StuckReason, step: Option<&str>, count: u64, finding: Option<&str>) -> String {
+        stuck(&catalog(), Stuck { saga: "order", step, reason, count, since: Moment(0), finding })
+    }
+
+    #[test]
+    fn every_reason_says_how_many_where_since_when_and_what_to_do() {
+        for (reason, what) in [
+            (StuckReason::TimedOut, "Reserved or Found did not come in time"),
+            (StuckReason::Failed, "`retry`, `skip` or `compensate`"),
+            (StuckReason::OrderOverdue, "did not end in time"),
+            (StuckReason::CompensationOverdue, "Released did not come in time"),
+            (StuckReason::CompensationUnroutable, "no queue is bound"),
+            (StuckReason::CompensationRefused, "Escrow's permissions"),
+            (StuckReason::CompensationFailed, "answered with a failure"),
+            (StuckReason::TemplateFailed, "an expression of the definition failed"),
+            (StuckReason::Unproven, "something may have been missed"),
+            (StuckReason::Observe, "mode `observe`"),
+        ] {
+            let said = said(reason, Some("stock"), 2, Some("queue stock does not exist"));
+            assert!(
+                said.starts_with("2 orders of saga `order` stuck in step `stock` since 1970-01-01T00:00:00"),
+                "{said}"
+            );
+            assert!(said.contains(what) && said.ends_with("; queue stock does not exist"), "{said}");
+        }
+        let held = said(StuckReason::Held, None, 1, None);
+        assert!(
+            held.starts_with("the brake of saga `order` holds 1 order, since") && held.contains("release or drop"),
+            "{held}"
+        );
+        let gone = said(StuckReason::TimedOut, Some("gone"), 1, None);
+        assert!(gone.contains("an event did not come") && gone.ends_with("`retry` them"), "{gone}");
+    }
+
+    #[test]
+    fn a_step_that_stalls_and_one_that_is_silent_name_the_event_and_the_service_to_look_at() {
+        let stall = Stall { saga: "order", step: "stock", count: 7, since: Moment(0), finding: Some("it is so") };
+        let stalled = stalled(&catalog(), stall, Span::from_secs(600));
+        assert!(
+            stalled.starts_with("7 orders of saga `order` timed out in step `stock` within the last 10m"),
+            "{stalled}"
+        );
+        assert!(
+            stalled.contains("Reserved or Found did not come in time") && stalled.ends_with("; it is so"),
+            "{stalled}"
+        );
+        let silent = silent(&catalog(), Stall { finding: None, ..stall }, Span::from_secs(300));
+        assert!(silent.starts_with("nothing of Reserved or Found was seen for 5m, while 7 orders"), "{silent}");
+        assert!(silent.ends_with("runs and reads"), "{silent}");
+    }
+}

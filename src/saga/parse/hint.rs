@@ -136,3 +136,65 @@ fn about_value(line: &str) -> Option<String> {
     };
     Some(format!("YAML gives {why} a meaning of its own; put the whole value into quotes: {}", quoted(value)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_quoted_as_yaml_takes_it() {
+        for (text, quotes) in
+            [("a", "'a'"), ("it's", "\"it's\""), ("it's \"so\"", "'it''s \"so\"'"), ("a\\'b", "'a\\''b'")]
+        {
+            assert_eq!(quoted(text), quotes);
+        }
+    }
+
+    #[test]
+    fn what_yaml_takes_for_syntax_is_put_into_quotes() {
+        for (line, begins, value) in [
+            ("when: {{ order_id }}", "YAML gives `{{`", "'{{ order_id }}'"),
+            ("keys: [a, b", "YAML gives `[`", "'[a, b'"),
+            ("read: { a: b", "YAML gives `{`", "'{ a: b'"),
+            ("- *any", "YAML gives `*`", "'*any'"),
+            ("event: &any", "YAML gives `&`", "'&any'"),
+            ("event: !any", "YAML gives `!`", "'!any'"),
+            ("event: %any", "YAML gives `%`", "'%any'"),
+            ("event: @any", "YAML gives `@`", "'@any'"),
+            ("event: `any`", "YAML gives a backtick", "'`any`'"),
+            ("event: \"any", "YAML gives a quote", "'\"any'"),
+            ("where: body.a: b", "YAML gives `: `", "'body.a: b'"),
+        ] {
+            let hint = about_value(line).unwrap_or_default();
+            assert!(hint.starts_with(begins) && hint.ends_with(value), "{line}: {hint}");
+        }
+        let quotes = "single quotes of its own";
+        for line in ["failed: { where: a == 'b' }", "failed: { where: \"a\" }"] {
+            assert!(about_value(line).is_some_and(|hint| hint.ends_with(quotes)), "{line}");
+        }
+        for line in ["a: b", "a: [b]", "a: { b: c }", "a: \"b\"", "a: 'b'", "a: '", "just words", ""] {
+            assert_eq!(about_value(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_colon_without_a_space_is_one_word() {
+        assert_eq!(about_missing_space("- a-b_1:c ").as_deref(), Some("put a space after the colon: `a-b_1: c`"));
+        for line in ["a: b", "a:", ":b", "a b:c", "http://x", "no colon"] {
+            assert_eq!(about_missing_space(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_comment_that_ate_a_bracket_is_found_on_its_line_or_above() {
+        let at_end = |source: &str| about_swallowed_bracket(source, source.len());
+        for source in ["keys: [a, #b]", "read: { a: #b }", "keys: [a, #b]\nmore: x\n", "keys: [[a], #b, c]"] {
+            assert!(at_end(source).is_some_and(|hint| hint.ends_with("'#b'")), "{source}");
+        }
+        for source in
+            ["keys: [a] #b]", "keys: [a, b#c]", "keys: [a, #b", "read: { a } #}", "keys: [a, #b }", "plain #b"]
+        {
+            assert_eq!(at_end(source), None, "{source}");
+        }
+    }
+}

@@ -7,6 +7,7 @@
 //! - A server that only reads (a standby, a demoted primary) is refused at connecting.
 
 mod bind;
+mod heard;
 
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, Postgres, Row as _};
 
+use self::heard::Ear;
 use super::run::SqlStore;
 use super::session::{Access, Backend, Failure, Said, Session, classify};
 use super::statement::{Bind, Row, Sql};
@@ -28,10 +30,11 @@ const CONNECTIONS: u32 = 12;
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
 /// How long making a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// The server ends a statement after 30 s and a transaction that waits for us after 20 s; after 60 s the server is not heard any
-/// more, and the connection is given up.
+/// The server ends a statement after 30 s, and a transaction that waits for us after 10 s: one that a silent line cut off holds its
+/// rows no longer than that, and no replica needs that long between two statements.
 const SETTINGS: &str = "SET plan_cache_mode = force_custom_plan; SET statement_timeout = '30s'; \
-     SET idle_in_transaction_session_timeout = '20s'; SET lock_timeout = '10s'; SET jit = off";
+     SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '10s'; SET jit = off";
+/// After this the work is given up, though the server is there.
 const WORK_LIMIT: Duration = Duration::from_mins(1);
 
 /// Migrates the database at `url` and opens it.
@@ -46,7 +49,7 @@ pub async fn connect(url: &str) -> Result<SqlStore, StoreError> {
         .acquire_timeout(ACQUIRE_LIMIT)
         .after_connect(|conn, _| Box::pin(prepare(conn)))
         .connect_lazy_with(options(url)?);
-    Ok(SqlStore::new(Arc::new(Pool(pool))))
+    Ok(SqlStore::new(Arc::new(Pool { pool, ear: Ear::of(&options(url)?) })))
 }
 
 /// A connection for reading alone, also where the server only reads; nothing is migrated.
@@ -56,7 +59,7 @@ pub(super) async fn only_read(url: &str) -> Result<impl Backend + use<>, StoreEr
     let tried = trying.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|error| failure(error).into_error())?;
     let _ = tried.close().await;
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_LIMIT).connect_lazy_with(options(url)?);
-    Ok(Pool(pool))
+    Ok(Pool { pool, ear: Ear::of(&options(url)?) })
 }
 
 /// Brings the tables at `url` up to this program's version, and says which that is.
@@ -133,12 +136,15 @@ fn said(code: &str) -> Said {
     }
 }
 
-struct Pool(PgPool);
+struct Pool {
+    pool: PgPool,
+    ear: Ear,
+}
 
 impl Backend for Pool {
     fn acquire(&self, _: Access) -> BoxFuture<'_, Result<Box<dyn Session>, Failure>> {
         Box::pin(async {
-            let conn = self.0.acquire().await.map_err(failure)?;
+            let conn = self.pool.acquire().await.map_err(failure)?;
             Ok(Box::new(Link { conn: Some(conn), open: false }) as Box<dyn Session>)
         })
     }
@@ -151,15 +157,19 @@ impl Backend for Pool {
         Some(WORK_LIMIT)
     }
 
+    fn is_heard(&self) -> BoxFuture<'_, bool> {
+        Box::pin(self.ear.hears())
+    }
+
     fn connections(&self) -> Connections {
-        let (all, idle) = (u64::from(self.0.size()), self.0.num_idle() as u64);
+        let (all, idle) = (u64::from(self.pool.size()), self.pool.num_idle() as u64);
         Connections { in_use: all.saturating_sub(idle), idle }
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             // Connections that do not come back in this time belong to a server that does not answer.
-            let _ = tokio::time::timeout(ACQUIRE_LIMIT, self.0.close()).await;
+            let _ = tokio::time::timeout(ACQUIRE_LIMIT, self.pool.close()).await;
         })
     }
 }

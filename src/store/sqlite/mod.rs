@@ -178,6 +178,10 @@ impl Backend for Pools {
         None
     }
 
+    fn is_heard(&self) -> BoxFuture<'_, bool> {
+        Box::pin(std::future::ready(true))
+    }
+
     fn connections(&self) -> Connections {
         let all = u64::from(self.reader.size() + self.writer.size());
         let idle = (self.reader.num_idle() + self.writer.num_idle()) as u64;

@@ -219,3 +219,24 @@ fn an_order_id_of_the_greatest_length_can_still_be_told_of() {
     row.order.order_id = "x".repeat(256);
     assert_eq!(publication(&row, None, NOW).unwrap().envelope.property("correlation_id"), None);
 }
+
+#[test]
+fn a_message_of_a_fanout_exchange_goes_back_to_it_and_one_over_http_has_nowhere_to_go() {
+    let sent = |exchange: &str, routing_key: &str| {
+        let (exchange, routing_key) = (exchange.to_owned(), routing_key.to_owned());
+        let stored = StoredPayload { exchange, routing_key, ..original() };
+        publication(&retry(RetryTo::Original), Some(&stored), NOW).map(|sent| sent.target)
+    };
+    let target = |exchange: &str, routing_key: &str| {
+        Ok(Target::Exchange { exchange: exchange.to_owned(), routing_key: routing_key.to_owned() })
+    };
+    assert_eq!(sent("shop", ""), target("shop", ""));
+    assert_eq!(sent("", "queue"), target("", "queue"));
+    assert_eq!(sent("shop", "placed"), target("shop", "placed"));
+    assert!(matches!(sent("", ""), Err(Verdict::Withheld(why)) if why.contains("over HTTP")));
+}
+
+#[test]
+fn only_a_text_that_was_cut_ends_in_dots() {
+    assert_eq!((cut(&"x".repeat(40)), cut(&"x".repeat(41))), ("x".repeat(40), "x".repeat(40) + "…"));
+}

@@ -39,6 +39,30 @@ async fn a_replica_that_stands_still_with_messages_in_hand_is_replaced_and_does_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_cut_off_in_the_middle_by_a_silent_line_is_applied_once_by_the_other_replica() {
+    let (url, vhost) = (postgres::shared().database().await, vhost());
+    let line = Proxy::before(&url).await;
+    let mut scene = Scene::start(&line.url(&url), &vhost.url(), &vhost.url()).await;
+    let healthy = Scene::replica(&url, &vhost.url());
+    healthy.run().await;
+    scene.escrows.insert(0, healthy);
+    scene.open().await;
+    // It has the tap, and the rows of the orders, when its line falls silent: what it wrote is in a transaction nobody ends.
+    line.trap(Trap { toward: Toward::Server, pattern: b"InventoryReserved", then: Then::Silence }, 1);
+    scene.answer().await;
+    until("its batch is cut off", || line.sprung() == 1).await;
+    scene.place(Fate::Silent, 2).await;
+    for (order, fate) in scene.fates() {
+        let end = if fate == Fate::Silent { "compensated" } else { "completed" };
+        scene.escrow().order_when(&order, &format!("is {end} by the other"), |it| it["status"] == end).await;
+    }
+    // What it still holds in its hands arrives late.
+    line.pass();
+    scene.escrows[1].ready().await;
+    scene.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replica_whose_database_is_silent_lets_the_tap_go_to_one_that_has_a_database() {
     let (url, vhost) = (postgres::shared().database().await, vhost());
     let line = Proxy::before(&url).await;

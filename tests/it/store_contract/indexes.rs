@@ -128,6 +128,8 @@ fn other_statements(bed: &Bed) -> Vec<(&'static str, String)> {
         }),
         ("quarantine growth", statement(bed, &["quarantine_growth"], &["59000", "100"], &["59000", "100"])),
         ("waits", statement(bed, &["known_waits"], &[], &[])),
+        ("stuck for", statement(bed, &["known_reasons"], &[], &[])),
+        ("stuck", statement(bed, &["stuck_groups"], &[], &[])),
         ("reasons", statement(bed, &["quarantine_reasons"], &[], &[])),
         ("waiting", statement(bed, &["count_waiting"], &[], &[])),
         (

@@ -136,6 +136,58 @@ pub async fn every_filter_finds_what_it_names(bed: Bed) {
     assert_eq!(waiting, [&each[..], &[(("other", "payment"), 1)]].concat());
 }
 
+pub async fn an_order_stuck_for_several_reasons_is_listed_under_each(bed: Bed) {
+    let needs = |needs: &[(StuckReason, Option<usize>)]| -> Change {
+        let need = |&(reason, step)| Need { reason, step, since: Moment(100), detail: None };
+        let needs: Vec<Need> = needs.iter().map(need).collect();
+        Box::new(move |order, _| (order.life.status, order.life.needs) = (Status::Stuck, needs.clone()))
+    };
+    let (out, held, whole) = (StuckReason::TimedOut, StuckReason::Held, StuckReason::OrderOverdue);
+    let given = [
+        ("a", needs(&[(held, Some(1))])),
+        ("b", needs(&[(out, Some(2)), (held, Some(1)), (whole, None)])),
+        ("c", needs(&[(out, Some(2)), (whole, None), (held, Some(1)), (out, Some(0))])),
+        ("d", needs(&[(out, Some(1)), (out, Some(2))])),
+    ];
+    for (id, needs) in given {
+        begin_one(&*bed.store, key(id), needs).await;
+    }
+    let by = |reasons: &[StuckReason], step: Option<&str>| OrderFilter {
+        reasons: reasons.to_vec(),
+        stuck_step: step.map(str::to_owned),
+        ..OrderFilter::default()
+    };
+    let cases = [
+        (by(&[held], None), "cba"),
+        (by(&[out], None), "dcb"),
+        (by(&[whole], None), "cb"),
+        (by(&[held, whole, out], None), "dcba"),
+        (by(&[StuckReason::Failed], None), ""),
+        // A step is of the first need, as in the groups that incidents are made of.
+        (by(&[held], Some("payment")), "a"),
+        (by(&[out], Some("inventory")), "cb"),
+        (by(&[], Some("inventory")), "cb"),
+    ];
+    for (filter, expected) in cases {
+        for limit in [1, 10] {
+            assert_eq!(ids(&bed, &filter, limit).await.concat(), expected, "{filter:?}");
+        }
+        assert_eq!(bed.store.count_orders(filter.clone()).await.unwrap(), expected.len() as u64, "{filter:?}");
+    }
+    // An order is in one group alone, or its incident would count it twice.
+    let groups = bed.store.stuck_groups().await.unwrap();
+    let groups: BTreeSet<_> = groups.iter().map(|it| (it.reason.word(), it.step.as_deref(), it.count)).collect();
+    let expected =
+        [("held", Some("payment"), 1), ("timed_out", Some("inventory"), 2), ("timed_out", Some("payment"), 1)];
+    assert_eq!(groups, BTreeSet::from(expected));
+    // What is settled is not listed any more.
+    change(&*bed.store, key("b"), Kind::Command, |order| {
+        order.life.needs.retain(|need| need.reason == StuckReason::TimedOut);
+    })
+    .await;
+    assert_eq!(ids(&bed, &by(&[held], None), 10).await.concat(), "ca");
+}
+
 pub async fn changed_attributes_are_found_by_their_new_value(bed: Bed) {
     begin_one(&*bed.store, key("a"), |order, _| {
         order.attributes.insert("customer".to_owned(), attribute(json!("old")));
