@@ -12,6 +12,7 @@ pub mod embedded;
 mod files;
 mod peek;
 mod rabbit;
+mod serving;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub use doctor::doctor;
 pub use files::read_definitions;
 pub use peek::peek;
 pub use rabbit::{bind, plan, unbind};
+pub use serving::Doorway;
 
 /// A batch of a thousand is read from the backlog at once: more gives little and makes every lock longer.
 const TAP: rabbitmq::Options = rabbitmq::Options {
@@ -78,6 +80,7 @@ pub struct Parts {
     pub catalog: Catalog,
     pub bus: Option<Bus>,
     pub listener: TcpListener,
+    pub doorway: Doorway,
     pub name: String,
     pub body_keep_bytes: usize,
     /// `None`: no traces.
@@ -105,6 +108,7 @@ pub struct Running {
 /// It cannot start: the settings, the definitions or the database are not right.
 pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
     let alerts = load_alerts(settings.alerts)?;
+    let doorway = Doorway::of(settings.listen, settings.http)?;
     let files = read_definitions(&settings.sagas)?;
     let sagas = definitions::parse_all(files)?;
     let store = store::connect(&settings.database_url).await.context("the database cannot be opened")?;
@@ -126,6 +130,7 @@ pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
         catalog,
         bus,
         listener,
+        doorway,
         name: settings.name,
         body_keep_bytes: settings.body_bytes_max,
         traces,
@@ -157,7 +162,7 @@ fn routes(alerts: Option<&Alerts>) -> Arc<dyn Routes> {
 /// # Errors
 /// The listener cannot be served or the calendar cannot start.
 pub async fn start(parts: Parts) -> anyhow::Result<Running> {
-    let Parts { store, catalog, bus, listener, name, body_keep_bytes, traces, routes, alerts } = parts;
+    let Parts { store, catalog, bus, listener, doorway, name, body_keep_bytes, traces, routes, alerts } = parts;
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new());
     let escrow = Arc::new(Escrow::new(store, Arc::new(catalog), Arc::clone(&metrics)));
@@ -194,12 +199,13 @@ pub async fn start(parts: Parts) -> anyhow::Result<Running> {
     };
     tasks.spawn(drive(Box::new(Incidents::new(Arc::clone(&escrow), parts)), shutdown.clone()));
     let scheduler = housekeeping::start(Arc::clone(&escrow)).await?;
-    let state = api_state(&escrow, &watermarks, bus.as_ref(), door, name, body_keep_bytes, &shutdown);
-    let serving = shutdown.clone();
+    let state = api_state(&escrow, &watermarks, bus.as_ref(), door, name, body_keep_bytes, &shutdown)
+        .guarded_by(doorway.access);
+    let ending = shutdown.clone();
     tasks.spawn(async move {
-        if let Err(error) = crate::http::serve(listener, state, serving.clone()).await {
+        if let Err(error) = crate::http::serving::serve(listener, doorway.serving, state, ending.clone()).await {
             tracing::error!(%error, "the API cannot be served; stopping");
-            serving.cancel();
+            ending.cancel();
         }
         drop(scheduler);
     });

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -98,11 +98,7 @@ pub struct OtherEventsView {
         (status = 200, description = "The events", body = SagaEvents),
         (status = 404, description = "No such saga", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn get_saga_events(
-    State(state): State<ApiState>,
-    uri: Uri,
-    Path(name): Path<String>,
-) -> Result<Json<SagaEvents>, Problem> {
+pub async fn get_saga_events(state: ApiState, uri: Uri, Path(name): Path<String>) -> Result<Json<SagaEvents>, Problem> {
     Params::read(&uri, &[], None)?;
     let catalog = state.desk.catalog();
     let saga = known_saga(&catalog, &name)?;

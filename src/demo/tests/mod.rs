@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::faults::Timing;
 use super::stage::{Parts, Stage};
 use super::summary::Snapshot;
-use crate::config::DemoConfig;
+use crate::config::{DemoConfig, HttpConfig};
 use crate::saga::order::{OrderKey, Status};
 
 /// As `sagas/order.yaml`, for people in a hurry.
@@ -87,7 +87,8 @@ fn quick() -> Parts {
 
 fn settings() -> DemoConfig {
     let listen = Some(([127, 0, 0, 1], 0).into());
-    DemoConfig { run_for: None, listen, rate: 20.0, seed: 42, amqp_url: None, services_only: false }
+    let http = HttpConfig::default();
+    DemoConfig { run_for: None, listen, http, rate: 20.0, seed: 42, amqp_url: None, services_only: false }
 }
 
 async fn until(stage: &mut Stage, what: &str, is_so: impl Fn(&Snapshot) -> bool) -> Snapshot {

@@ -1,5 +1,6 @@
 //! The API, called as a client calls it, over a store and a desk that are plain values.
 
+mod access;
 mod actions;
 mod desk;
 mod fixtures;
