@@ -134,7 +134,7 @@ async fn dispatch(command: Command, output: Output, program: &dyn Start) -> Resu
         Command::Incident(args) => lists::incident(&Client::new(args.server)?, args.command, output).await,
         Command::Quarantine(args) => lists::quarantine(&Client::new(args.server)?, args.command, output).await,
         Command::Alert(args) => alert::run(args, output).await,
-        Command::Token(args) => token::run(args.command, output),
+        Command::Token(args) => token::run(&args.command, output),
         Command::Status(args) if args.probe => status::probe(&Client::new(args.server)?, output).await,
         Command::Status(args) => status::run(&Client::new(args.server)?, args.watch, output).await,
         Command::Top(args) => top::run(Client::new(args.server)?, args.every, output).await,

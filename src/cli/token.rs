@@ -9,13 +9,13 @@ use crate::http::access::book::Book;
 use crate::http::access::token;
 
 /// Runs one of the commands.
-pub fn run(command: TokenCommand, output: Output) -> Result<Said, Failure> {
+pub fn run(command: &TokenCommand, output: Output) -> Result<Said, Failure> {
     match command {
         TokenCommand::New(wanted) => make(wanted, output),
     }
 }
 
-fn make(wanted: NewToken, output: Output) -> Result<Said, Failure> {
+fn make(wanted: &NewToken, output: Output) -> Result<Said, Failure> {
     let (shown, digest) = token::make()
         .map_err(|error| Failure::new(FAILURE, "no_random", format!("the machine gives no random bytes: {error}")))?;
     let mut entry = json!({"name": wanted.name, "role": wanted.role.word(), "sha256": digest.hex()});

@@ -190,7 +190,7 @@ mod tests {
         let points: Vec<_> = shown.points.iter().map(|it| (it.begun, it.ended)).collect();
         assert_eq!(points, [(600, 0), (6, 5), (10, 10)]);
         assert_eq!(flow.show(Some("return"), &Scope::All).begun_per_minute, Some(0.0));
-        let of_one = flow.show(None, &Scope::from_iter(["return"]));
+        let of_one = flow.show(None, &["return"].into_iter().collect());
         assert!(of_one.points.iter().all(|it| (it.begun, it.ended) == (0, 0)), "the other saga is not seen");
     }
 

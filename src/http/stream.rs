@@ -40,7 +40,7 @@ const BACK_OFF: Duration = Duration::from_secs(5);
 const PULSE_EVERY: Duration = Duration::from_secs(1);
 
 /// A stream somebody showed a token for ends after this long, so that the token is looked at again. Clients come back by themselves.
-const KNOWN_FOR: Duration = Duration::from_secs(300);
+const KNOWN_FOR: Duration = Duration::from_mins(5);
 
 /// Entries read at once.
 const ENTRIES_AT_ONCE: usize = 500;

@@ -7,6 +7,15 @@
 //!     sagas: [order, return]        # left out: all
 //!     expires: 2027-01-01T00:00:00Z # left out: never
 //!     sha256: 5f70bf18a0…           # as `escrow token new` gave it
+//! oidc:                             # people behind an identity provider; left out: none
+//!   issuer: https://login.example.org
+//!   audience: escrow
+//!   jwks_url: https://login.example.org/keys
+//!   name: email                     # the claim that goes into the journal; left out: sub
+//!   groups: /groups                 # where the groups stand in the claims; this when left out
+//!   roles:                          # the first that fits counts
+//!     - { group: escrow-admins, role: admin }
+//!     - { group: order-team, role: operator, sagas: [order] }
 //! ```
 //!
 //! The file is read again while Escrow runs, so a token is taken away without a restart. One that cannot be read changes nothing:
@@ -21,6 +30,7 @@ use serde::Deserialize;
 use sha2::Digest as _;
 use tokio_util::sync::CancellationToken;
 
+use super::oidc::{Provider, Settings};
 use super::role::Role;
 use super::scope::Scope;
 use super::token::Digest;
@@ -33,7 +43,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const TOKENS_MAX: usize = 1_000;
 
 /// Most sagas a token is kept to: lists are read saga by saga.
-const SAGAS_MAX: usize = 32;
+pub(super) const SAGAS_MAX: usize = 32;
 
 /// Longest name, in bytes.
 const NAME_BYTES_MAX: usize = 100;
@@ -52,6 +62,7 @@ pub struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Book {
     entries: Vec<Entry>,
+    pub provider: Option<Arc<Provider>>,
 }
 
 /// Why an access file cannot be followed.
@@ -68,6 +79,8 @@ pub enum BookError {
 struct Written {
     #[serde(default)]
     tokens: Vec<WrittenToken>,
+    #[serde(default)]
+    oidc: Option<Settings>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -89,7 +102,7 @@ impl Book {
     /// What is wrong, and of which token.
     pub fn parse(text: &str) -> Result<Self, String> {
         let written: Written = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
-        if written.tokens.is_empty() {
+        if written.tokens.is_empty() && written.oidc.is_none() {
             return Err("it lets nobody in; `escrow token new` makes a token and the lines for it".to_owned());
         }
         if written.tokens.len() > TOKENS_MAX {
@@ -108,7 +121,17 @@ impl Book {
             }
             entries.push(entry);
         }
-        Ok(Self { entries })
+        let provider = written.oidc.map(Provider::new).transpose()?.map(Arc::new);
+        Ok(Self { entries, provider })
+    }
+
+    /// Goes on with the provider there was, if it is the same: its keys are known.
+    fn keep_provider_of(&mut self, before: &Self) {
+        if let (Some(provider), Some(known)) = (&self.provider, &before.provider)
+            && known.is_of(provider.settings())
+        {
+            self.provider = Some(Arc::clone(known));
+        }
     }
 
     /// Who shows this token, unless it has expired. Every entry is looked at, so the time taken says nothing about any.
@@ -206,7 +229,8 @@ impl Kept {
             return;
         }
         match Book::parse(&text) {
-            Ok(book) => {
+            Ok(mut book) => {
+                book.keep_provider_of(&self.book());
                 let tokens = book.entries.len();
                 *self.book.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(book);
                 tracing::info!(tokens, file = %self.file.display(), "the access file was read again");
@@ -271,6 +295,11 @@ mod tests {
         let one = |fields: &str| format!("tokens:\n  - {{ {fields} }}\n");
         for (text, part) in [
             ("tokens: []\n".to_owned(), "nobody"),
+            (
+                "oidc: { issuer: i, audience: a, jwks_url: http://x, roles: [{ group: g, role: admin }] }".to_owned(),
+                "https",
+            ),
+            ("oidc: { issuer: i, audience: a, jwks_url: https://x, roles: [] }".to_owned(), "say something"),
             (one(&format!("name: a, role: root, sha256: {digest}")), "`root` is no role"),
             (one("name: a, role: viewer, sha256: hunter2"), "64 hexadecimal digits"),
             (one(&format!("name: \"a\\nb\", role: viewer, sha256: {digest}")), "one line"),

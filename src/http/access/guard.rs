@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::{Method, header};
+use axum::http::request::Parts;
+use axum::http::{Extensions, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -21,7 +22,7 @@ use crate::http::problem::{Kind, Problem};
 use crate::http::state::ApiState;
 
 /// Lets a request through to its handler, or answers it.
-pub async fn guard(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
+pub async fn guard(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let access = &state.access;
     if let Err(problem) = check_host(access, &request).and_then(|()| check_origin(&request)) {
         return problem.into_response();
@@ -33,7 +34,11 @@ pub async fn guard(State(state): State<ApiState>, mut request: Request, next: Ne
     let Some(row) = table::find(request.method(), &path) else {
         return unknown_method(request.method().clone(), request.uri().clone()).await.into_response();
     };
-    match admit(access, row, &request) {
+    // Only what the check needs: a body need not be shared between threads.
+    let (parts, body) = request.into_parts();
+    let admitted = admit(access, row, &parts).await;
+    let mut request = Request::from_parts(parts, body);
+    match admitted {
         Ok((principal, in_hand)) => {
             request.extensions_mut().insert(principal);
             let response = next.run(request).await;
@@ -44,12 +49,12 @@ pub async fn guard(State(state): State<ApiState>, mut request: Request, next: Ne
     }
 }
 
-fn admit(access: &Access, row: Row, request: &Request) -> Result<(Principal, InHand), Problem> {
+async fn admit(access: &Access, row: Row, request: &Parts) -> Result<(Principal, InHand), Problem> {
     if row.who == Who::Anyone {
         let in_hand = access.shares.begin_of_stranger().map_err(refused)?;
         return Ok((Principal::anybody(), in_hand));
     }
-    let principal = if access.is_open() { Principal::anybody() } else { identify(access, request)? };
+    let principal = if access.is_open() { Principal::anybody() } else { identify(access, request).await? };
     // First its rate: a caller who may not is not served faster than one who may.
     let in_hand = access.shares.begin(principal.share.as_deref(), Instant::now()).map_err(refused)?;
     if !row.who.admits(principal.role) {
@@ -70,16 +75,16 @@ fn refused(refusal: Refusal) -> Problem {
     }
 }
 
-fn identify(access: &Access, request: &Request) -> Result<Principal, Problem> {
-    let (shown, by_cookie) = match request.headers().get(header::AUTHORIZATION) {
+async fn identify(access: &Access, request: &Parts) -> Result<Principal, Problem> {
+    let (shown, by_cookie) = match request.headers.get(header::AUTHORIZATION) {
         Some(value) => (value.to_str().ok().and_then(bearer), false),
-        None => (session::token(request.headers()), true),
+        None => (session::token(&request.headers), true),
     };
     let Some(shown) = shown else {
         return Err(Problem::new(Kind::NotSignedIn, "show a token: `Authorization: Bearer escrow_…`"));
     };
-    let Some(principal) = access.who(shown) else { return Err(wrong(access, peer(request))) };
-    if by_cookie && !is_safe(request.method()) && !request.headers().contains_key(session::PAGE_HEADER) {
+    let Some(principal) = access.who(shown).await else { return Err(wrong(access, peer(&request.extensions))) };
+    if by_cookie && !is_safe(&request.method) && !request.headers.contains_key(session::PAGE_HEADER) {
         let why = format!("what a cookie vouches for is done with the header `{}` alone", session::PAGE_HEADER);
         return Err(Problem::new(Kind::NotAllowed, why));
     }
@@ -95,8 +100,8 @@ pub fn wrong(access: &Access, peer: Option<SocketAddr>) -> Problem {
 }
 
 /// Where a request came from.
-pub fn peer(request: &Request) -> Option<SocketAddr> {
-    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer)
+pub fn peer(extensions: &Extensions) -> Option<SocketAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer)
 }
 
 fn bearer(value: &str) -> Option<&str> {

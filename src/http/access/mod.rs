@@ -14,6 +14,7 @@ pub mod book;
 mod desk;
 pub mod guard;
 mod merge;
+pub mod oidc;
 mod query;
 pub mod role;
 pub mod scope;
@@ -62,7 +63,7 @@ pub struct Access {
     hosts: Hosts,
     /// This Escrow itself speaks TLS.
     is_tls: bool,
-    shares: Shares,
+    pub(in crate::http) shares: Shares,
 }
 
 impl Access {
@@ -84,16 +85,18 @@ impl Access {
     }
 
     /// Who shows this token; `None` where it is not known, or expired.
-    fn who(&self, token: &str) -> Option<Principal> {
+    async fn who(&self, token: &str) -> Option<Principal> {
         let book = self.book.as_ref()?.book();
-        let entry = book.find(token, System.now())?;
-        let share = self.shares.of(&entry.name, std::time::Instant::now());
-        Some(Principal {
-            name: Some(entry.name.clone()),
-            role: entry.role,
-            scope: entry.scope.clone(),
-            share: Some(share),
-        })
+        let found = book.find(token, System.now());
+        let (kind, name, role, scope) = if let Some(entry) = found {
+            ("token", entry.name.clone(), entry.role, entry.scope.clone())
+        } else {
+            let person = book.provider.as_ref()?.who(token).await?;
+            ("person", person.name, person.role, person.scope)
+        };
+        // A person may be called as a token is; their shares are two.
+        let share = self.shares.of(&format!("{kind} {name}"), std::time::Instant::now());
+        Some(Principal { name: Some(name), role, scope, share: Some(share) })
     }
 }
 

@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_filter_never_reaches_beyond_the_scope() {
-        let scope = Scope::from_iter(["order", "return"]);
+        let scope: Scope = ["order", "return"].into_iter().collect();
         assert_eq!(scope.narrow(filter(&[])), Some(filter(&["order", "return"])));
         assert_eq!(scope.narrow(filter(&["order", "secret"])), Some(filter(&["order"])));
         assert_eq!(scope.narrow(filter(&["secret"])), None);
@@ -78,6 +78,7 @@ mod tests {
             assert_eq!(scope.covers(&filter(sagas)), covered, "{sagas:?}");
         }
         // A scope without sagas sees none, rather than all.
-        assert_eq!(Scope::from_iter(Vec::<String>::new()).narrow(filter(&[])), None);
+        let nothing: Scope = Vec::<String>::new().into_iter().collect();
+        assert_eq!(nothing.narrow(filter(&[])), None);
     }
 }

@@ -8,17 +8,14 @@
 //! The cookie holds the token itself. So every replica knows it, no restart ends it, and a token that is taken out of the access file
 //! ends every session of its at once; nothing about sessions is kept anywhere. A browser forgets it after half a day.
 
-use std::net::SocketAddr;
-
 use axum::Json;
-use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Principal;
-use super::guard::wrong;
+use super::guard::{peer, wrong};
 use crate::http::problem::{Kind, Problem, ProblemBody};
 use crate::http::query::JsonBody;
 use crate::http::state::ApiState;
@@ -91,8 +88,7 @@ pub async fn sign_in(
         return Err(Problem::new(Kind::Misfit, "this Escrow has no tokens: nobody has to sign in"));
     }
     let token = request.token.trim();
-    let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
-    let principal = state.access.who(token).ok_or_else(|| wrong(&state.access, peer))?;
+    let principal = state.access.who(token).await.ok_or_else(|| wrong(&state.access, peer(&extensions)))?;
     let cookie = cookie(token, SECONDS, state.access.is_tls || is_https(&headers));
     Ok(([(header::SET_COOKIE, cookie?)], Json(view(&principal, true))).into_response())
 }

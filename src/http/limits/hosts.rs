@@ -38,7 +38,8 @@ impl Hosts {
 /// The name a request calls the server by, without the port and in lower case.
 pub fn host<B>(request: &Request<B>) -> Option<String> {
     let authority = match request.headers().get(header::HOST) {
-        Some(value) => value.to_str().ok()?.parse::<Authority>().ok()?,
+        // A name has no user before it.
+        Some(value) => value.to_str().ok().filter(|it| !it.contains('@'))?.parse::<Authority>().ok()?,
         None => request.uri().authority()?.clone(),
     };
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');

@@ -5,6 +5,7 @@ mod actions;
 mod desk;
 mod fixtures;
 mod incidents;
+mod limits;
 mod openapi;
 mod orders;
 mod others;

@@ -323,14 +323,14 @@ impl Answer {
 
 impl Api {
     pub fn new(store: FakeStore, desk: FakeDesk) -> Self {
-        Self::guarded(store, desk, Access::default())
+        Self::guarded(store, desk, Arc::default())
     }
 
     /// The same, for those alone who may come in.
-    pub fn guarded(store: FakeStore, desk: FakeDesk, access: Access) -> Self {
+    pub fn guarded(store: FakeStore, desk: FakeDesk, access: Arc<Access>) -> Self {
         let (store, desk, shutdown) = (Arc::new(store), Arc::new(desk), CancellationToken::new());
         let state = ApiState::new(store.clone(), desk.clone(), Arc::new(Metrics::new()), shutdown.clone());
-        Self { store, desk, shutdown, router: router(state.guarded_by(Arc::new(access))) }
+        Self { store, desk, shutdown, router: router(state.guarded_by(access)) }
     }
 
     pub fn of(orders: Vec<Order>) -> Self {
