@@ -16,6 +16,7 @@ use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::access::scope::Scope;
 use super::problem::{Problem, ProblemBody};
 use super::query::Params;
 use super::state::ApiState;
@@ -102,7 +103,12 @@ pub async fn get_saga_events(state: ApiState, uri: Uri, Path(name): Path<String>
     Params::read(&uri, &[], None)?;
     let catalog = state.desk.catalog();
     let saga = known_saga(&catalog, &name)?;
-    let met = state.query.events_met(name.clone()).await?;
+    let mut met = state.query.events_met(name.clone()).await?;
+    if state.scope != Scope::All {
+        // What the saga names nowhere may be another saga's.
+        let all = coverage(saga, &met).events;
+        met.retain(|row| all.iter().any(|it| it.event == row.event && !it.used_by.is_empty()));
+    }
     let coverage = coverage(saga, &met);
     Ok(Json(SagaEvents { as_of: view::time(state.desk.watermark(&name)), ..coverage }))
 }

@@ -95,7 +95,7 @@ impl Access {
             ("person", person.name, person.role, person.scope)
         };
         // A person may be called as a token is; their shares are two.
-        let share = self.shares.of(&format!("{kind} {name}"), std::time::Instant::now());
+        let share = self.shares.of(&format!("{kind} {name}"), tokio::time::Instant::now());
         Some(Principal { name: Some(name), role, scope, share: Some(share) })
     }
 }
