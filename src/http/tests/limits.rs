@@ -39,7 +39,7 @@ async fn told(address: SocketAddr, said: &[u8]) -> String {
 async fn a_slow_head_and_a_large_one_are_cut_off() {
     let (address, _shutdown) = server(None);
     let large = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(200_000));
-    let lines: String = (0..200).map(|at| format!("x-{at}: 1\r\n")).collect();
+    let lines = "x-many: 1\r\n".repeat(200);
     let many = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n{lines}\r\n");
     let (slow, large, many, body) = tokio::join!(
         told(address, b"GET /livez HTTP/1.1\r\nhost: loc"),
