@@ -23,13 +23,14 @@ COPY --from=build /out/escrow /usr/local/bin/escrow
 COPY --from=build --chown=65532:65532 /out/data /data
 COPY --chown=65532:65532 sagas /sagas
 USER 65532:65532
-# Where the embedded database lies when no other is named.
+# Others reach this address, so `serve` wants an access file: --access or ESCROW_ACCESS.
+# /data is where the embedded database lies when no other is named.
 WORKDIR /data
 ENV ESCROW_SAGAS=/sagas \
     ESCROW_LISTEN=0.0.0.0:8080
 EXPOSE 8080
-# Exits with 6 when the server cannot be reached or used.
+# Exits with 6 when the server cannot be reached or used. Where it speaks TLS, give a check of your own.
 HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=6 \
-    CMD ["/usr/local/bin/escrow", "status", "--server", "http://127.0.0.1:8080"]
+    CMD ["/usr/local/bin/escrow", "status", "--probe", "--server", "http://127.0.0.1:8080"]
 ENTRYPOINT ["/usr/local/bin/escrow"]
 CMD ["serve"]

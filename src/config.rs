@@ -23,6 +23,20 @@ pub struct ServeConfig {
     /// RabbitMQ's management API, for the doctor; may hold a user and a password.
     pub management_url: Option<String>,
     pub alerts: AlertsConfig,
+    pub http: HttpConfig,
+}
+
+/// Where and for whom the API is served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// The access file. `None`: everybody who reaches the address, which then has to be loopback.
+    pub access: Option<PathBuf>,
+    /// Names the server answers to beside those of the machine itself.
+    pub hosts: Vec<String>,
+    /// A chain of certificates and its key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Another address for `/metrics`.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// Where people are told of incidents.
@@ -41,6 +55,7 @@ pub struct DemoConfig {
     pub run_for: Option<Duration>,
     /// Where the API listens. `None`: the usual port, or any free one if that is taken.
     pub listen: Option<SocketAddr>,
+    pub http: HttpConfig,
     /// Orders placed a second; more than 0.
     pub rate: f64,
     /// The same seed places the same orders, and the same things go wrong with them.

@@ -12,6 +12,7 @@ pub mod embedded;
 mod files;
 mod peek;
 mod rabbit;
+mod serving;
 mod surgery;
 
 use std::net::{SocketAddr, TcpListener};
@@ -54,6 +55,7 @@ pub use doctor::doctor;
 pub use files::read_definitions;
 pub use peek::peek;
 pub use rabbit::{bind, plan, unbind};
+pub use serving::Doorway;
 
 /// A batch of a thousand is read from the backlog at once: more gives little and makes every lock longer.
 const TAP: rabbitmq::Options = rabbitmq::Options {
@@ -81,6 +83,7 @@ pub struct Parts {
     pub catalog: Catalog,
     pub bus: Option<Bus>,
     pub listener: TcpListener,
+    pub doorway: Doorway,
     pub name: String,
     pub body_keep_bytes: usize,
     /// `None`: no traces.
@@ -117,6 +120,7 @@ pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
         name: settings.name.clone(),
     };
     let alerts = load_alerts(settings.alerts)?;
+    let doorway = Doorway::of(settings.listen, settings.http)?;
     let files = read_definitions(&settings.sagas)?;
     let sagas = definitions::parse_all(files)?;
     let store = store::connect(&settings.database_url).await.context("the database cannot be opened")?;
@@ -138,6 +142,7 @@ pub async fn serve(settings: ServeConfig) -> anyhow::Result<()> {
         catalog,
         bus,
         listener,
+        doorway,
         name: settings.name,
         body_keep_bytes: settings.body_bytes_max,
         traces,
@@ -170,7 +175,7 @@ fn routes(alerts: Option<&Alerts>) -> Arc<dyn Routes> {
 /// # Errors
 /// The listener cannot be served or the calendar cannot start.
 pub async fn start(parts: Parts) -> anyhow::Result<Running> {
-    let Parts { store, catalog, bus, listener, name, body_keep_bytes, traces, routes, alerts, doctor } = parts;
+    let Parts { store, catalog, bus, listener, doorway, name, body_keep_bytes, traces, routes, alerts, doctor } = parts;
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new());
     let escrow = Arc::new(Escrow::new(store, Arc::new(catalog), Arc::clone(&metrics)));
@@ -216,12 +221,12 @@ pub async fn start(parts: Parts) -> anyhow::Result<Running> {
         name,
         surgery: Arc::new(Surgery::new(doctor)),
     });
-    let state = api_state(&escrow, desk, &shutdown);
-    let serving = shutdown.clone();
+    let state = api_state(&escrow, desk, &shutdown).guarded_by(doorway.access);
+    let ending = shutdown.clone();
     tasks.spawn(async move {
-        if let Err(error) = crate::http::serve(listener, state, serving.clone()).await {
+        if let Err(error) = crate::http::serving::serve(listener, doorway.serving, state, ending.clone()).await {
             tracing::error!(%error, "the API cannot be served; stopping");
-            serving.cancel();
+            ending.cancel();
         }
         drop(scheduler);
     });

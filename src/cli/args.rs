@@ -8,6 +8,7 @@ mod looking;
 mod migrate;
 mod peek;
 mod rabbit;
+mod serving;
 mod values;
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ pub use self::looking::{PageArgs, StatusArgs, TopArgs, WatchArgs};
 pub use self::migrate::MigrateOrders;
 pub use self::peek::PeekArgs;
 pub use self::rabbit::{BoundBy, PlanArgs, RabbitArgs, RabbitCommand, UnbindArgs};
+pub use self::serving::{NewToken, ServingArgs, TokenArgs, TokenCommand};
 use self::values::{address, attribute, bytes, duration, rate, tap_name};
 use crate::config::{AlertsConfig, DemoConfig, MigrateConfig, ServeConfig};
 
@@ -98,6 +100,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Follow incidents, orders, and what is due on a live board; off a terminal, show it once
     Top(TopArgs),
+    /// Make tokens for the API
+    Token(TokenArgs),
     /// Print what completes commands and flags in a shell
     Completions { shell: clap_complete::Shell },
     /// Say what Escrow needs on RabbitMQ, or take it away from there
@@ -141,6 +145,8 @@ pub struct ServeArgs {
     /// Whom to tell of incidents; left out: `alerts.yaml` in the working folder, if it is there
     #[arg(long, env = "ESCROW_ALERTS")]
     alerts: Option<PathBuf>,
+    #[command(flatten)]
+    serving: ServingArgs,
 }
 
 impl ServeArgs {
@@ -150,6 +156,7 @@ impl ServeArgs {
             amqp_url: self.amqp_url.filter(|url| !url.is_empty()),
             sagas: self.sagas,
             listen: self.listen,
+            http: self.serving.into_config(),
             alerts: AlertsConfig {
                 file: self.alerts.filter(|file| !file.as_os_str().is_empty()),
                 name: self.name.clone(),
@@ -200,6 +207,8 @@ pub struct DemoArgs {
     /// Run the services alone, beside an Escrow of its own process
     #[arg(long, requires = "amqp_url")]
     services_only: bool,
+    #[command(flatten)]
+    serving: ServingArgs,
 }
 
 impl DemoArgs {
@@ -207,6 +216,7 @@ impl DemoArgs {
         DemoConfig {
             run_for: self.run_for,
             listen: self.listen,
+            http: self.serving.into_config(),
             rate: self.rate,
             seed: self.seed,
             amqp_url: self.amqp_url.filter(|url| !url.is_empty()),

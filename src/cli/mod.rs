@@ -5,6 +5,7 @@
 //!   check schema try   ──▶ the pure core, no server
 //!   audit verify       ──▶ the database, no server
 //!   alert              ──▶ the channels themselves, no server
+//!   token              ──▶ nobody: a token is made here
 //!   doctor             ──▶ the broker, the database, the files, and a running Escrow if one is named
 //!   rabbit             ──▶ the database, and the broker to unbind
 //!   peek               ──▶ the broker, once a running Escrow says that it watches the exchange
@@ -36,6 +37,7 @@ pub mod start;
 mod status;
 #[cfg(test)]
 mod tests;
+mod token;
 mod top;
 mod try_events;
 mod watch;
@@ -132,6 +134,8 @@ async fn dispatch(command: Command, output: Output, program: &dyn Start) -> Resu
         Command::Incident(args) => lists::incident(&Client::new(args.server)?, args.command, output).await,
         Command::Quarantine(args) => lists::quarantine(&Client::new(args.server)?, args.command, output).await,
         Command::Alert(args) => alert::run(args, output).await,
+        Command::Token(args) => token::run(&args.command, output),
+        Command::Status(args) if args.probe => status::probe(&Client::new(args.server)?, output).await,
         Command::Status(args) => status::run(&Client::new(args.server)?, args.watch, output).await,
         Command::Top(args) => top::run(Client::new(args.server)?, args.every, output).await,
         Command::Completions { shell } => Ok(completions(shell)),

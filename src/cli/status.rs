@@ -27,6 +27,12 @@ pub async fn run(client: &Client, watch: WatchArgs, output: Output) -> Result<Sa
     watch.follow(output, async || look(client, output).await).await
 }
 
+/// Whether it is ready, in a word; fails where it is not.
+pub async fn probe(client: &Client, output: Output) -> Result<Said, Failure> {
+    let ready = client.get(&["readyz"], &[]).await?;
+    Ok(output.one(&ready, |_| "ready\n".to_owned()))
+}
+
 async fn look(client: &Client, output: Output) -> Result<Said, Failure> {
     let mut status = client.get(&["v1", "status"], &[]).await?;
     let page = PageArgs::first(INCIDENTS_SHOWN);

@@ -60,6 +60,7 @@ impl Stage {
     /// The port is taken, the broker refuses, or the machine's temporary folder cannot be written to.
     pub async fn set(settings: &DemoConfig, parts: Parts) -> anyhow::Result<Self> {
         let listener = listen(settings.listen)?;
+        let doorway = app::Doorway::of(listener.local_addr()?, settings.http.clone())?;
         let (bus, link) = match &settings.amqp_url {
             Some(url) => (bus_on_broker(url, NAME)?, services_on_broker(url)?),
             None => bus_in_memory(NAME),
@@ -76,6 +77,7 @@ impl Stage {
             catalog: catalog.clone(),
             bus: Some(Bus { tap: Arc::clone(&bus.tap), sink: Arc::clone(&bus.sink) }),
             listener,
+            doorway,
             name: NAME.into(),
             body_keep_bytes: BODY_KEEP_BYTES,
             traces,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
@@ -163,7 +163,7 @@ pub struct BulkStopRequest {
         (status = 400, description = "The action or the filter is not right", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn begin_bulk_action(
-    State(state): State<ApiState>,
+    state: ApiState,
     caller: Caller,
     JsonBody(mut request): JsonBody<BulkRequest>,
 ) -> Result<Response, Problem> {
@@ -212,7 +212,7 @@ pub async fn begin_bulk_action(
         (status = 200, description = "The actions", body = BulkList),
         (status = 400, description = "A parameter is not right", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn list_bulk_actions(State(state): State<ApiState>, uri: Uri) -> Result<Json<BulkList>, Problem> {
+pub async fn list_bulk_actions(state: ApiState, uri: Uri) -> Result<Json<BulkList>, Problem> {
     let params = Params::read(&uri, &["status", "limit", "cursor"], None)?;
     let status = match params.text("status") {
         None => None,
@@ -237,11 +237,7 @@ pub async fn list_bulk_actions(State(state): State<ApiState>, uri: Uri) -> Resul
         (status = 200, description = "The action", body = BulkDetail),
         (status = 404, description = "No such action", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn get_bulk_action(
-    State(state): State<ApiState>,
-    uri: Uri,
-    Path(id): Path<String>,
-) -> Result<Json<BulkDetail>, Problem> {
+pub async fn get_bulk_action(state: ApiState, uri: Uri, Path(id): Path<String>) -> Result<Json<BulkDetail>, Problem> {
     let params = Params::read(&uri, &["outcome", "limit", "cursor"], None)?;
     let outcome = params.text("outcome").map(str::to_owned);
     if let Some(word) = &outcome
@@ -270,7 +266,7 @@ pub async fn get_bulk_action(
         (status = 409, description = "It is done already", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn stop_bulk_action(
-    State(state): State<ApiState>,
+    state: ApiState,
     caller: Caller,
     Path(id): Path<String>,
     JsonBody(request): JsonBody<BulkStopRequest>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -64,7 +64,7 @@ pub struct BrakeAnswer {
         (status = 404, description = "No such saga", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn reset_saga_brake(
-    State(state): State<ApiState>,
+    state: ApiState,
     caller: Caller,
     Path(name): Path<String>,
     JsonBody(request): JsonBody<BrakeResetRequest>,

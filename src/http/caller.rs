@@ -1,7 +1,7 @@
 //! Who calls, and under which idempotency key.
 //!
-//! Until access control is configured a caller names himself in `X-Escrow-Actor`; without it he is `anonymous@ADDRESS`.
-//! The name goes into the journal as it is, so it must be one short line.
+//! A caller who showed a token has the token's name, whatever he calls himself. Where nobody has to show one, a caller names himself in
+//! `X-Escrow-Actor`; without it he is `anonymous@ADDRESS`. The name goes into the journal as it is, so it must be one short line.
 
 use std::net::SocketAddr;
 
@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 
 use uuid::Uuid;
 
+use super::access::Principal;
 use super::problem::{Kind, Problem};
 use crate::saga::order::OrderKey;
 use crate::saga::outgoing::derived_id;
@@ -24,6 +25,8 @@ const REASON_BYTES_MAX: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub actor: String,
+    /// The name is that of a token.
+    is_known: bool,
     idempotency_key: Option<String>,
 }
 
@@ -34,9 +37,11 @@ impl Caller {
         Some(derived_id(&["act", &order.saga, &order.order_id, key]).to_string())
     }
 
-    /// The id of what the call makes: the same for the same idempotency key.
+    /// The id of what the call makes: the same for the same idempotency key, of the same caller where callers are known.
     pub fn id_for(&self, what: &str) -> Uuid {
-        self.idempotency_key.as_ref().map_or_else(Uuid::new_v4, |key| derived_id(&[what, key]))
+        self.idempotency_key.as_ref().map_or_else(Uuid::new_v4, |key| {
+            if self.is_known { derived_id(&[what, &self.actor, key]) } else { derived_id(&[what, key]) }
+        })
     }
 }
 
@@ -44,14 +49,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let actor = match line(parts, "x-escrow-actor")? {
+        let known = parts.extensions.get::<Principal>().and_then(|it| it.name.clone());
+        let is_known = known.is_some();
+        let actor = match known.map_or_else(|| line(parts, "x-escrow-actor"), |name| Ok(Some(name)))? {
             Some(actor) => actor,
             None => match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
                 Some(ConnectInfo(address)) => format!("anonymous@{}", address.ip()),
                 None => "anonymous".to_owned(),
             },
         };
-        Ok(Self { actor, idempotency_key: line(parts, "idempotency-key")? })
+        Ok(Self { actor, is_known, idempotency_key: line(parts, "idempotency-key")? })
     }
 }
 

@@ -11,11 +11,12 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::access::scope::Scope;
 use super::problem::{Problem, ProblemBody};
 use super::query::Params;
 use super::state::ApiState;
@@ -98,15 +99,16 @@ pub struct OtherEventsView {
         (status = 200, description = "The events", body = SagaEvents),
         (status = 404, description = "No such saga", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn get_saga_events(
-    State(state): State<ApiState>,
-    uri: Uri,
-    Path(name): Path<String>,
-) -> Result<Json<SagaEvents>, Problem> {
+pub async fn get_saga_events(state: ApiState, uri: Uri, Path(name): Path<String>) -> Result<Json<SagaEvents>, Problem> {
     Params::read(&uri, &[], None)?;
     let catalog = state.desk.catalog();
     let saga = known_saga(&catalog, &name)?;
-    let met = state.query.events_met(name.clone()).await?;
+    let mut met = state.query.events_met(name.clone()).await?;
+    if state.scope != Scope::All {
+        // What the saga names nowhere may be another saga's.
+        let all = coverage(saga, &met).events;
+        met.retain(|row| all.iter().any(|it| it.event == row.event && !it.used_by.is_empty()));
+    }
     let coverage = coverage(saga, &met);
     Ok(Json(SagaEvents { as_of: view::time(state.desk.watermark(&name)), ..coverage }))
 }

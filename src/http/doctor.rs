@@ -1,7 +1,6 @@
 //! What `escrow doctor` looks at, as the running Escrow finds it.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -41,7 +40,7 @@ pub struct FindingView {
         (status = 200, description = "What was found", body = CheckupView),
         (status = 400, description = "It takes no parameters", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn get_doctor(State(state): State<ApiState>, uri: Uri) -> Result<Json<CheckupView>, Problem> {
+pub async fn get_doctor(state: ApiState, uri: Uri) -> Result<Json<CheckupView>, Problem> {
     Params::read(&uri, &[], None)?;
     let checkup = state.desk.doctor().await?;
     let count = |level: Level| checkup.findings.iter().filter(|it| it.level == level).count() as u64;

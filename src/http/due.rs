@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -42,7 +41,7 @@ pub struct DueList {
         (status = 200, description = "The orders, the one due soonest first", body = DueList),
         (status = 400, description = "A parameter is not right", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn list_due(State(state): State<ApiState>, uri: Uri) -> Result<Json<DueList>, Problem> {
+pub async fn list_due(state: ApiState, uri: Uri) -> Result<Json<DueList>, Problem> {
     let params = Params::read(&uri, &["saga", "within", "limit"], None)?;
     let catalog = state.desk.catalog();
     let wanted = params.saga(&catalog)?;

@@ -4,7 +4,7 @@
 //! asks for it.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::Uri;
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ pub struct PayloadView {
         (status = 404, description = "No such saga, order or entry", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn get_order_entry(
-    State(state): State<ApiState>,
+    state: ApiState,
     uri: Uri,
     Path((saga, order_id, sequence)): Path<(String, String, String)>,
 ) -> Result<Json<EntryDetail>, Problem> {

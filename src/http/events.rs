@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -59,10 +59,7 @@ pub struct EventsAnswer {
         (status = 413, description = "Too much at once", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Try again", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn take_events(
-    State(state): State<ApiState>,
-    request: Request,
-) -> Result<(StatusCode, Json<EventsAnswer>), Problem> {
+pub async fn take_events(state: ApiState, request: Request) -> Result<(StatusCode, Json<EventsAnswer>), Problem> {
     let media_type = media_type(&request);
     let headers = request.headers().clone();
     let bytes = body(request, &state).await?;

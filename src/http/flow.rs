@@ -12,12 +12,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use tokio::time::MissedTickBehavior;
 use utoipa::ToSchema;
 
+use super::access::scope::Scope;
 use super::problem::{Problem, ProblemBody};
 use super::query::Params;
 use super::state::ApiState;
@@ -78,9 +78,9 @@ pub struct FlowPoint {
         (status = 200, description = "The traffic", body = FlowView),
         (status = 400, description = "A parameter is not right", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn get_flow(State(state): State<ApiState>, uri: Uri) -> Result<Json<FlowView>, Problem> {
+pub async fn get_flow(state: ApiState, uri: Uri) -> Result<Json<FlowView>, Problem> {
     let saga = Params::read(&uri, &["saga"], None)?.saga(&state.desk.catalog())?;
-    Ok(Json(state.flow.show(saga.as_deref())))
+    Ok(Json(state.flow.show(saga.as_deref(), &state.scope)))
 }
 
 /// Looks now and then, until it is dropped. A look that fails is left out: the next one covers its time.
@@ -114,9 +114,9 @@ impl Flow {
         }
     }
 
-    fn show(&self, saga: Option<&str>) -> FlowView {
+    fn show(&self, saga: Option<&str>, scope: &Scope) -> FlowView {
         let looks = self.looks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let seen: Vec<(Moment, Totals)> = looks.iter().map(|look| (look.at, look.totals(saga))).collect();
+        let seen: Vec<(Moment, Totals)> = looks.iter().map(|look| (look.at, look.totals(saga, scope))).collect();
         drop(looks);
         let points = seen.windows(2).map(|pair| {
             let ((from, before), (to, after)) = (pair[0], pair[1]);
@@ -144,8 +144,9 @@ impl Flow {
 }
 
 impl Look {
-    fn totals(&self, saga: Option<&str>) -> Totals {
-        let wanted = self.sagas.iter().filter(|(name, _)| saga.is_none_or(|it| it == name.as_str()));
+    fn totals(&self, saga: Option<&str>, scope: &Scope) -> Totals {
+        let is_wanted = |name: &str| scope.takes(name) && saga.is_none_or(|it| it == name);
+        let wanted = self.sagas.iter().filter(|(name, _)| is_wanted(name));
         wanted
             .fold(Totals::default(), |sum, (_, it)| Totals { begun: sum.begun + it.begun, ended: sum.ended + it.ended })
     }
@@ -174,18 +175,23 @@ mod tests {
     #[test]
     fn a_rate_needs_two_looks_and_is_of_the_last_minute() {
         let flow = Flow::default();
-        assert_eq!(flow.show(None), FlowView { points: vec![], begun_per_minute: None, ended_per_minute: None });
+        assert_eq!(
+            flow.show(None, &Scope::All),
+            FlowView { points: vec![], begun_per_minute: None, ended_per_minute: None }
+        );
         let at = |seconds: i64| Moment(seconds * 1_000_000);
         flow.look(at(0), &counts(0, 0));
-        assert_eq!(flow.show(None).begun_per_minute, None);
+        assert_eq!(flow.show(None, &Scope::All).begun_per_minute, None);
         flow.look(at(60), &counts(600, 0));
         flow.look(at(90), &counts(601, 5));
         flow.look(at(120), &counts(601, 15));
-        let shown = flow.show(None);
+        let shown = flow.show(None, &Scope::All);
         assert_eq!((shown.begun_per_minute, shown.ended_per_minute), (Some(16.0), Some(15.0)));
         let points: Vec<_> = shown.points.iter().map(|it| (it.begun, it.ended)).collect();
         assert_eq!(points, [(600, 0), (6, 5), (10, 10)]);
-        assert_eq!(flow.show(Some("return")).begun_per_minute, Some(0.0));
+        assert_eq!(flow.show(Some("return"), &Scope::All).begun_per_minute, Some(0.0));
+        let of_one = flow.show(None, &["return"].into_iter().collect());
+        assert!(of_one.points.iter().all(|it| (it.begun, it.ended) == (0, 0)), "the other saga is not seen");
     }
 
     #[test]
@@ -194,7 +200,7 @@ mod tests {
         for look in 0..200 {
             flow.look(Moment(look * 10_000_000), &counts(500 - u64::try_from(look).unwrap(), 0));
         }
-        let shown = flow.show(None);
+        let shown = flow.show(None, &Scope::All);
         assert_eq!(shown.points.len(), LOOKS_MAX - 1);
         assert!(shown.points.iter().all(|it| it.begun == 0));
     }

@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -42,7 +41,7 @@ pub async fn get_livez() -> &'static str {
         (status = 200, description = "Ready", body = ReadinessView),
         (status = 503, description = "Not ready", body = ReadinessView),
     ))]
-pub async fn get_readyz(State(state): State<ApiState>) -> (StatusCode, Json<ReadinessView>) {
+pub async fn get_readyz(state: ApiState) -> (StatusCode, Json<ReadinessView>) {
     let database = matches!(tokio::time::timeout(PROBE_TIMEOUT, state.query.now()).await, Ok(Ok(_)));
     let status = state.desk.status();
     let broker = status.bus.map(|bus| bus.consuming_connected && bus.publishing_connected);
@@ -61,7 +60,7 @@ pub async fn get_readyz(State(state): State<ApiState>) -> (StatusCode, Json<Read
 #[utoipa::path(get, path = "/metrics", tag = "health",
     responses((status = 200, description = "The metrics", body = String,
         content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")))]
-pub async fn get_metrics(State(state): State<ApiState>) -> Result<Response, Problem> {
+pub async fn get_metrics(state: ApiState) -> Result<Response, Problem> {
     let read = async { (state.query.count_by_status().await, state.query.outbox_backlog().await) };
     if let Ok((Ok(counts), Ok(backlog))) = tokio::time::timeout(PROBE_TIMEOUT, read).await {
         state.metrics.set_stored(&counts, backlog);

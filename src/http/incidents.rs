@@ -3,7 +3,7 @@
 //! They are rows, kept by the loop of the incidents; a person reads them here, with who was told of them, and says that he knows.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -131,7 +131,7 @@ pub struct AckRequest {
         (status = 200, description = "The incidents, opened last first", body = IncidentList),
         (status = 400, description = "A parameter is not right", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn list_incidents(State(state): State<ApiState>, uri: Uri) -> Result<Json<IncidentList>, Problem> {
+pub async fn list_incidents(state: ApiState, uri: Uri) -> Result<Json<IncidentList>, Problem> {
     let params = Params::read(&uri, &["status", "saga", "cause", "limit", "cursor"], None)?;
     let catalog = state.desk.catalog();
     let cause = params.text("cause");
@@ -164,11 +164,7 @@ fn status(params: &Params) -> Result<Option<IncidentStatus>, Problem> {
         (status = 200, description = "The incident", body = IncidentDetail),
         (status = 404, description = "No such incident", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn get_incident(
-    State(state): State<ApiState>,
-    uri: Uri,
-    Path(id): Path<String>,
-) -> Result<Json<IncidentDetail>, Problem> {
+pub async fn get_incident(state: ApiState, uri: Uri, Path(id): Path<String>) -> Result<Json<IncidentDetail>, Problem> {
     Params::read(&uri, &[], None)?;
     if id.contains('\0') {
         return Err(missing(&id));
@@ -198,7 +194,7 @@ pub async fn get_incident(
         (status = 409, description = "It is over", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn ack_incident(
-    State(state): State<ApiState>,
+    state: ApiState,
     caller: Caller,
     Path(id): Path<String>,
     JsonBody(request): JsonBody<AckRequest>,

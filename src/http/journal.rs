@@ -1,7 +1,6 @@
 //! The journal of all orders: what Escrow did, newest first.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -38,7 +37,7 @@ pub struct JournalList {
         (status = 200, description = "Entries, newest first", body = JournalList),
         (status = 400, description = "A parameter is not right", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn list_journal(State(state): State<ApiState>, uri: Uri) -> Result<Json<JournalList>, Problem> {
+pub async fn list_journal(state: ApiState, uri: Uri) -> Result<Json<JournalList>, Problem> {
     let params = Params::read(&uri, &["saga", "kind", "actor", "since", "until", "limit", "cursor"], None)?;
     let catalog = state.desk.catalog();
     let saga = params.saga(&catalog)?;

@@ -4,7 +4,7 @@
 //! that was cut off is simply made again.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -148,7 +148,7 @@ pub struct DeadlineMigrationView {
         (status = 409, description = "No such version", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn set_saga_version(
-    State(state): State<ApiState>,
+    state: ApiState,
     caller: Caller,
     Path(saga): Path<String>,
     JsonBody(request): JsonBody<VersionRequest>,
@@ -184,7 +184,7 @@ pub async fn set_saga_version(
             content_type = "application/problem+json"),
     ))]
 pub async fn migrate_orders(
-    State(state): State<ApiState>,
+    state: ApiState,
     caller: Caller,
     uri: Uri,
     Path(saga): Path<String>,

@@ -1,12 +1,13 @@
 //! The HTTP API: what people and programs ask Escrow, and the events they send it.
 //!
 //! ```text
-//!   request ─▶ request id ─▶ trace ─▶ panic guard ─▶ measure ─▶ headers ─▶ time limit ─▶ handler ─▶ Query / Desk
+//!   request ─▶ request id ─▶ trace ─▶ panic guard ─▶ headers ─▶ measure ─▶ access ─▶ time limit ─▶ handler ─▶ Query / Desk
 //! ```
 //!
 //! Handlers read through [`crate::store::Query`] and ask through [`state::Desk`]; none writes by itself. Every error is a
 //! [`problem::Problem`]. The document at `/openapi.json` is made of the same functions that answer.
 
+pub mod access;
 mod actions;
 pub mod audit;
 mod brakes;
@@ -24,6 +25,7 @@ mod health;
 mod incidents;
 mod journal;
 mod layers;
+pub mod limits;
 mod migrate;
 mod orders;
 pub mod page;
@@ -32,35 +34,35 @@ mod quarantine;
 mod query;
 mod sagas;
 mod search;
+pub mod serving;
 pub mod state;
 mod status;
 mod stream;
 mod surroundings;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod tls;
 pub mod view;
 pub mod why;
 
-use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::net::TcpListener;
 
 use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::access::Door;
 use self::state::ApiState;
 
 /// Largest body of every call but events: actions are small.
 const BODY_BYTES_MAX: usize = 2 << 20;
-
-/// How long open requests may take once Escrow stops; what is not done by then is cut off.
-const DRAIN: Duration = Duration::from_secs(10);
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -71,7 +73,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 struct Described;
 
 /// Every route with its description. Streams stay apart: they have no time limit.
-fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
+fn routers() -> (OpenApiRouter<Door>, OpenApiRouter<Door>) {
     let limited = OpenApiRouter::with_openapi(Described::openapi())
         .routes(routes!(events::take_events))
         .layer(DefaultBodyLimit::max(events::EVENTS_BYTES_MAX))
@@ -105,6 +107,7 @@ fn routers() -> (OpenApiRouter<ApiState>, OpenApiRouter<ApiState>) {
         .routes(routes!(quarantine::get_quarantined))
         .routes(routes!(quarantine::replay_quarantined))
         .routes(routes!(quarantine::drop_quarantined))
+        .routes(routes!(access::session::get_session, access::session::sign_in, access::session::sign_out))
         .routes(routes!(health::get_livez))
         .routes(routes!(health::get_readyz))
         .routes(routes!(health::get_metrics))
@@ -128,6 +131,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(page::router())
         .fallback(layers::unknown_path)
         .method_not_allowed_fallback(layers::unknown_method)
+        .layer(middleware::from_fn_with_state(state.clone(), access::guard::guard))
         .layer(middleware::from_fn_with_state(state.clone(), layers::measure))
         .layer(middleware::from_fn(layers::only_problems))
         .layer(middleware::from_fn(layers::guard_headers))
@@ -136,27 +140,14 @@ pub fn router(state: ApiState) -> Router {
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(state)
+        .layer(RequestBodyTimeoutLayer::new(limits::BODY_PAUSE))
+        .with_state(Door::new(state))
 }
 
-/// Serves the API until `shutdown`, then lets open requests finish within a deadline; live streams end at once.
+/// Serves the API on a listener alone, without TLS.
 ///
 /// # Errors
 /// When the listener cannot be served.
 pub async fn serve(listener: TcpListener, state: ApiState, shutdown: CancellationToken) -> std::io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let handle = axum_server::Handle::<SocketAddr>::new();
-    let streams = state.shutdown.clone();
-    let looking = tokio::spawn(flow::watch(state.clone()));
-    let app = router(state).into_make_service_with_connect_info::<SocketAddr>();
-    let stopping = handle.clone();
-    let watcher = tokio::spawn(async move {
-        shutdown.cancelled().await;
-        streams.cancel();
-        stopping.graceful_shutdown(Some(DRAIN));
-    });
-    let served = axum_server::from_tcp(listener)?.handle(handle).serve(app).await;
-    looking.abort();
-    watcher.abort();
-    served
+    serving::serve(listener, serving::Serving::default(), state, shutdown).await
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -84,7 +84,7 @@ pub struct ActionAnswer {
         (status = 200, description = "Orders, newest created first", body = OrderList),
         (status = 400, description = "A parameter is not right", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn list_orders(State(state): State<ApiState>, uri: Uri) -> Result<Json<OrderList>, Problem> {
+pub async fn list_orders(state: ApiState, uri: Uri) -> Result<Json<OrderList>, Problem> {
     let params = Params::read(&uri, filter::NAMES, Some(filter::ATTRIBUTE_PREFIX))?;
     let catalog = state.desk.catalog();
     let filter = filter::read(&params, &catalog)?;
@@ -109,7 +109,7 @@ pub async fn list_orders(State(state): State<ApiState>, uri: Uri) -> Result<Json
         (status = 404, description = "No such saga or order", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn get_order(
-    State(state): State<ApiState>,
+    state: ApiState,
     uri: Uri,
     Path((saga, order_id)): Path<(String, String)>,
 ) -> Result<Json<OrderView>, Problem> {
@@ -131,7 +131,7 @@ pub async fn get_order(
         (status = 404, description = "No such saga or order", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn get_order_audit(
-    State(state): State<ApiState>,
+    state: ApiState,
     uri: Uri,
     Path((saga, order_id)): Path<(String, String)>,
 ) -> Result<Json<AuditTrail>, Problem> {
@@ -174,7 +174,7 @@ pub async fn get_order_audit(
             content_type = "application/problem+json"),
     ))]
 pub async fn act_on_order(
-    State(state): State<ApiState>,
+    state: ApiState,
     caller: Caller,
     Path((saga, order_id)): Path<(String, String)>,
     JsonBody(request): JsonBody<ActionRequest>,

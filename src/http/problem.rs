@@ -22,12 +22,16 @@ pub enum Kind {
     BadBody,
     BadCursor,
     BadHeader,
+    NotSignedIn,
+    NotAllowed,
     NotFound,
     MethodNotAllowed,
     Misfit,
     TooLarge,
     UnsupportedMediaType,
+    WrongHost,
     Refused,
+    TooMany,
     Internal,
     Unavailable,
     TimedOut,
@@ -35,17 +39,21 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::BadParameter,
         Self::BadBody,
         Self::BadCursor,
         Self::BadHeader,
+        Self::NotSignedIn,
+        Self::NotAllowed,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Misfit,
         Self::TooLarge,
         Self::UnsupportedMediaType,
+        Self::WrongHost,
         Self::Refused,
+        Self::TooMany,
         Self::Internal,
         Self::Unavailable,
         Self::TimedOut,
@@ -58,6 +66,8 @@ impl Kind {
             Self::BadBody => (StatusCode::BAD_REQUEST, "bad_body", "The body is not right"),
             Self::BadCursor => (StatusCode::BAD_REQUEST, "bad_cursor", "The cursor is not one this list gave"),
             Self::BadHeader => (StatusCode::BAD_REQUEST, "bad_header", "A header is not right"),
+            Self::NotSignedIn => (StatusCode::UNAUTHORIZED, "not_signed_in", "A token is needed"),
+            Self::NotAllowed => (StatusCode::FORBIDDEN, "not_allowed", "The token does not allow it"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is no such thing"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The method is not for this path")
@@ -67,6 +77,8 @@ impl Kind {
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The content type is not understood")
             }
+            Self::WrongHost => (StatusCode::MISDIRECTED_REQUEST, "wrong_host", "The server has no such name"),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too_many", "Too many requests"),
             Self::Refused => (StatusCode::UNPROCESSABLE_ENTITY, "refused", "The database refuses this content"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Escrow has a fault"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Something needed is away"),
@@ -204,7 +216,10 @@ impl IntoResponse for Problem {
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"escrow\""));
+        }
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
         }
         response

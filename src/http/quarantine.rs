@@ -4,7 +4,7 @@
 //! beginning.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{StatusCode, Uri};
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
@@ -126,7 +126,7 @@ pub struct ResolvedAnswer {
         (status = 200, description = "Messages, newest first", body = QuarantineList),
         (status = 400, description = "A parameter is not right", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn list_quarantine(State(state): State<ApiState>, uri: Uri) -> Result<Json<QuarantineList>, Problem> {
+pub async fn list_quarantine(state: ApiState, uri: Uri) -> Result<Json<QuarantineList>, Problem> {
     let params = Params::read(&uri, &["saga", "reason", "exchange", "resolved", "limit", "cursor"], None)?;
     let reasons: Vec<&str> = REASONS.iter().map(|it| it.word()).collect();
     if let Some(reason) = params.text("reason")
@@ -150,7 +150,7 @@ pub async fn list_quarantine(State(state): State<ApiState>, uri: Uri) -> Result<
 /// Counts what waits in quarantine, by reason.
 #[utoipa::path(get, path = "/v1/quarantine/reasons", tag = "quarantine",
     responses((status = 200, description = "Reasons for which something waits", body = ReasonList)))]
-pub async fn list_reasons(State(state): State<ApiState>, uri: Uri) -> Result<Json<ReasonList>, Problem> {
+pub async fn list_reasons(state: ApiState, uri: Uri) -> Result<Json<ReasonList>, Problem> {
     Params::read(&uri, &[], None)?;
     let reasons = state.query.quarantine_reasons().await?;
     Ok(Json(ReasonList { reasons: reasons.into_iter().map(|(reason, count)| ReasonView { reason, count }).collect() }))
@@ -163,7 +163,7 @@ pub async fn list_reasons(State(state): State<ApiState>, uri: Uri) -> Result<Jso
         (status = 404, description = "No such message", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn get_quarantined(
-    State(state): State<ApiState>,
+    state: ApiState,
     uri: Uri,
     Path(id): Path<String>,
 ) -> Result<Json<QuarantinedView>, Problem> {
@@ -186,7 +186,7 @@ pub async fn get_quarantined(
             content_type = "application/problem+json"),
     ))]
 pub async fn replay_quarantined(
-    State(state): State<ApiState>,
+    state: ApiState,
     caller: Caller,
     Path(id): Path<String>,
     JsonBody(request): JsonBody<ReplayRequest>,
@@ -212,7 +212,7 @@ pub async fn replay_quarantined(
         (status = 409, description = "Dealt with already", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn drop_quarantined(
-    State(state): State<ApiState>,
+    state: ApiState,
     caller: Caller,
     Path(id): Path<String>,
     JsonBody(request): JsonBody<DropRequest>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -167,7 +167,7 @@ pub struct ModeAnswer {
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
     responses((status = 200, description = "The sagas, by name", body = SagaList)))]
-pub async fn list_sagas(State(state): State<ApiState>, uri: Uri) -> Result<Json<SagaList>, Problem> {
+pub async fn list_sagas(state: ApiState, uri: Uri) -> Result<Json<SagaList>, Problem> {
     let page = Params::read(&uri, &["limit", "cursor"], None)?.page()?;
     let catalog = state.desk.catalog();
     let known = Known::read(&state).await?;
@@ -198,11 +198,7 @@ pub async fn list_sagas(State(state): State<ApiState>, uri: Uri) -> Result<Json<
         (status = 400, description = "No such version", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such saga", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn get_saga(
-    State(state): State<ApiState>,
-    uri: Uri,
-    Path(name): Path<String>,
-) -> Result<Json<SagaDetail>, Problem> {
+pub async fn get_saga(state: ApiState, uri: Uri, Path(name): Path<String>) -> Result<Json<SagaDetail>, Problem> {
     let params = Params::read(&uri, &["version"], None)?;
     let catalog = state.desk.catalog();
     let saga = known_saga(&catalog, &name)?;
@@ -235,11 +231,7 @@ pub async fn get_saga(
         (status = 400, description = "A parameter is not right", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such saga", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn get_saga_stats(
-    State(state): State<ApiState>,
-    uri: Uri,
-    Path(name): Path<String>,
-) -> Result<Json<SagaStats>, Problem> {
+pub async fn get_saga_stats(state: ApiState, uri: Uri, Path(name): Path<String>) -> Result<Json<SagaStats>, Problem> {
     let params = Params::read(&uri, &["window", "version"], None)?;
     let window = params.span("window")?;
     let catalog = state.desk.catalog();
@@ -288,7 +280,7 @@ pub async fn get_saga_stats(
         (status = 404, description = "No such saga", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn set_saga_mode(
-    State(state): State<ApiState>,
+    state: ApiState,
     caller: Caller,
     Path(name): Path<String>,
     JsonBody(request): JsonBody<ModeRequest>,

@@ -1,7 +1,6 @@
 //! Finding an order by the beginning of its id: what the search box of the page asks while somebody types.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -41,7 +40,7 @@ pub struct FoundOrder {
         (status = 200, description = "Orders by id", body = Found),
         (status = 400, description = "A parameter is not right", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn search_orders(State(state): State<ApiState>, uri: Uri) -> Result<Json<Found>, Problem> {
+pub async fn search_orders(state: ApiState, uri: Uri) -> Result<Json<Found>, Problem> {
     let params = Params::read(&uri, &["text", "limit"], None)?;
     let text = params.text("text").unwrap_or("");
     if text.is_empty() {

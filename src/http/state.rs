@@ -16,7 +16,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::access::Access;
+use super::access::scope::Scope;
 use super::flow::Flow;
+use super::limits::Share;
 use crate::bus::Delivery;
 use crate::doctor::Checkup;
 use crate::saga::brake::Brake;
@@ -220,7 +223,7 @@ pub enum Sight {
     Blind(String),
 }
 
-/// What every handler has. Cheap to clone.
+/// What every handler has: what its caller may see of the database and the desk. Cheap to clone.
 #[derive(Clone)]
 pub struct ApiState {
     pub query: Arc<dyn Query>,
@@ -230,12 +233,23 @@ pub struct ApiState {
     pub shutdown: CancellationToken,
     pub(super) stream_places: Arc<Semaphore>,
     pub(super) flow: Arc<Flow>,
+    pub(super) access: Arc<Access>,
+    /// The sagas the caller sees.
+    pub(super) scope: Scope,
+    /// What the caller may use; `None` where nobody has to say who he is.
+    pub(super) share: Option<Arc<Share>>,
 }
 
 impl ApiState {
-    /// Joins what the API stands on.
+    /// Joins what the API stands on; everybody may come in.
     pub fn new(query: Arc<dyn Query>, desk: Arc<dyn Desk>, metrics: Arc<Metrics>, shutdown: CancellationToken) -> Self {
         let stream_places = Arc::new(Semaphore::new(STREAMS_MAX));
-        Self { query, desk, metrics, shutdown, stream_places, flow: Arc::default() }
+        let (flow, access) = (Arc::default(), Arc::default());
+        Self { query, desk, metrics, shutdown, stream_places, flow, access, scope: Scope::All, share: None }
+    }
+
+    /// The same, for those alone who may come in.
+    pub fn guarded_by(self, access: Arc<Access>) -> Self {
+        Self { access, ..self }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -87,7 +86,7 @@ pub struct DoubtsView {
 /// Says how Escrow is.
 #[utoipa::path(get, path = "/v1/status", tag = "status",
     responses((status = 200, description = "How Escrow is", body = StatusView)))]
-pub async fn get_status(State(state): State<ApiState>, uri: Uri) -> Result<Json<StatusView>, Problem> {
+pub async fn get_status(state: ApiState, uri: Uri) -> Result<Json<StatusView>, Problem> {
     Params::read(&uri, &[], None)?;
     let catalog = state.desk.catalog();
     let report = state.desk.status();

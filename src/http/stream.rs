@@ -12,13 +12,13 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
 
 use super::audit::{self, EntryView};
 use super::filter::step_names;
@@ -38,6 +38,9 @@ const BACK_OFF: Duration = Duration::from_secs(5);
 
 /// Between two pulses.
 const PULSE_EVERY: Duration = Duration::from_secs(1);
+
+/// A stream somebody showed a token for ends after this long, so that the token is looked at again. Clients come back by themselves.
+const KNOWN_FOR: Duration = Duration::from_mins(5);
 
 /// Entries read at once.
 const ENTRIES_AT_ONCE: usize = 500;
@@ -59,16 +62,12 @@ const ENTRIES_AT_ONCE: usize = 500;
         (status = 400, description = "A parameter is not right", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn follow_journal(
-    State(state): State<ApiState>,
+    state: ApiState,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let wanted = Wanted::read(&state, &uri)?;
-    let place = state
-        .stream_places
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| Problem::new(Kind::Unavailable, "too many live streams are open; close one"))?;
+    let places = places(&state)?;
     let nudges = state.desk.nudges();
     let after = match headers.get("last-event-id") {
         Some(value) => value.to_str().ok().and_then(|it| it.trim().parse().ok()).ok_or_else(|| {
@@ -76,12 +75,30 @@ pub async fn follow_journal(
         })?,
         None => newest(&state).await?,
     };
-    let follower = Follower { state, wanted, nudges, after, ready: VecDeque::new(), looked_at: None, _place: place };
+    let follower = Follower {
+        state,
+        wanted,
+        nudges,
+        after,
+        ready: VecDeque::new(),
+        looked_at: None,
+        until: places.1,
+        _places: places.0,
+    };
     let events = stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok(event), follower))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
+}
+
+/// A place among all streams and one among the caller's own; and until when he may have them.
+fn places(state: &ApiState) -> Result<(Vec<OwnedSemaphorePermit>, Option<Instant>), Problem> {
+    let full = || Problem::new(Kind::Unavailable, "too many live streams are open; close one");
+    let mut places = vec![state.stream_places.clone().try_acquire_owned().map_err(|_| full())?];
+    let Some(share) = &state.share else { return Ok((places, None)) };
+    places.push(share.stream().ok_or_else(full)?);
+    Ok((places, Some(Instant::now() + KNOWN_FOR)))
 }
 
 /// The position of the newest entry; 0 while there is none.
@@ -145,15 +162,17 @@ struct Follower {
     ready: VecDeque<Event>,
     /// When a pulse was last looked for.
     looked_at: Option<Instant>,
+    /// When it ends by itself.
+    until: Option<Instant>,
     /// Given back when the stream ends.
-    _place: OwnedSemaphorePermit,
+    _places: Vec<OwnedSemaphorePermit>,
 }
 
 impl Follower {
     /// The next event; `None` once Escrow stops.
     async fn next(&mut self) -> Option<Event> {
         loop {
-            if self.state.shutdown.is_cancelled() {
+            if self.state.shutdown.is_cancelled() || self.until.is_some_and(|until| until <= Instant::now()) {
                 return None;
             }
             if let Some(event) = self.ready.pop_front() {

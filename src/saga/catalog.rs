@@ -93,6 +93,16 @@ impl Catalog {
         self.sagas.keys().filter_map(|name| self.newest(name))
     }
 
+    /// The same, of these sagas alone.
+    pub fn only(&self, takes: impl Fn(&str) -> bool) -> Self {
+        let mut all = self.clone();
+        all.sagas.retain(|saga, _| takes(saga));
+        all.held_at.retain(|saga, _| takes(saga));
+        all.applied.retain(|saga, _| takes(saga));
+        all.idle.retain(|(saga, _)| takes(saga));
+        all
+    }
+
     /// Every version of every saga.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Saga>> {
         self.sagas.values().flat_map(BTreeMap::values)

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use escrow::app::{self, Bus, Parts, Running};
+use escrow::app::{self, Bus, Doorway, Parts, Running};
 use escrow::bus::memory::{Kind, MemoryBus, Subscription};
 use escrow::bus::{Envelope, Sink, Tap};
 use escrow::clock::Manual;
@@ -115,6 +115,15 @@ impl Bed {
 
     /// The same, with its traces sent somewhere.
     pub async fn start_traced(&self, with_bus: bool, traces: Option<Traces>) -> Running {
+        self.start_as(with_bus, traces, Doorway::default()).await
+    }
+
+    /// Escrow without the bus, for those who may come in.
+    pub async fn start_behind(&self, doorway: Doorway) -> Running {
+        self.start_as(false, None, doorway).await
+    }
+
+    async fn start_as(&self, with_bus: bool, traces: Option<Traces>, doorway: Doorway) -> Running {
         let catalog = definitions::load(self.truth.as_ref()).await.unwrap();
         let bus = with_bus.then(|| Bus {
             tap: self.bus.tap("test") as Arc<dyn Tap>,
@@ -137,6 +146,7 @@ impl Bed {
             catalog,
             bus,
             listener,
+            doorway,
             name,
             body_keep_bytes: 1 << 20,
             traces,

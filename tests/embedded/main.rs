@@ -2,6 +2,7 @@
 //! held by the test, so an hour passes when the test says so.
 #![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test there")]
 
+mod access;
 mod acting;
 mod bed;
 mod bindings;

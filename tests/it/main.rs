@@ -26,6 +26,7 @@ mod rabbitmq;
 mod rabbitmq_outages;
 mod restarts;
 mod store_contract;
+mod tls;
 mod unbind;
 
 use support::postgres;

@@ -47,6 +47,9 @@ impl PageArgs {
 pub struct StatusArgs {
     #[command(flatten)]
     pub server: ServerArgs,
+    /// Only ask whether it is ready; needs no token
+    #[arg(long, conflicts_with = "watch")]
+    pub probe: bool,
     #[command(flatten)]
     pub watch: WatchArgs,
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::faults::Timing;
 use super::stage::{Parts, Stage};
 use super::summary::Snapshot;
-use crate::config::DemoConfig;
+use crate::config::{DemoConfig, HttpConfig};
 use crate::saga::order::{OrderKey, Status};
 
 /// As `sagas/order.yaml`, for people in a hurry.
@@ -90,6 +90,7 @@ fn settings() -> DemoConfig {
     DemoConfig {
         run_for: None,
         listen,
+        http: HttpConfig::default(),
         rate: 20.0,
         seed: 42,
         amqp_url: None,

@@ -17,8 +17,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use sha2::{Digest as _, Sha256};
 
+use super::access::Door;
 use super::layers::unknown_path;
-use super::state::ApiState;
 use crate::saga::journal::hex;
 
 /// The page loads from where it came from and talks to nobody else.
@@ -77,6 +77,7 @@ pub const ASSETS: &[Asset] = assets![
     "js/live.js": JAVASCRIPT,
     "js/main.js": JAVASCRIPT,
     "js/search.js": JAVASCRIPT,
+    "js/session.js": JAVASCRIPT,
     "js/show.js": JAVASCRIPT,
     "js/table.js": JAVASCRIPT,
     "js/theme.js": JAVASCRIPT,
@@ -101,7 +102,7 @@ static TAGS: LazyLock<Vec<String>> =
     LazyLock::new(|| ASSETS.iter().map(|asset| format!("\"{}\"", short_hash(asset.content))).collect());
 
 /// The routes of the page.
-pub fn router() -> Router<ApiState> {
+pub fn router() -> Router<Door> {
     let pages = PATHS.iter().fold(Router::new(), |router, path| router.route(path, get(show_page)));
     pages.route("/assets/{*path}", get(show_asset))
 }

@@ -1,9 +1,11 @@
 //! The API, called as a client calls it, over a store and a desk that are plain values.
 
+mod access;
 mod actions;
 mod desk;
 mod fixtures;
 mod incidents;
+mod limits;
 mod openapi;
 mod orders;
 mod others;

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 pub use super::desk::FakeDesk;
 pub use super::fixtures::*;
+use crate::http::access::Access;
 use crate::http::router;
 use crate::http::state::{ApiState, ResolveError};
 use crate::saga::brake::SagaState;
@@ -337,9 +338,14 @@ impl Answer {
 
 impl Api {
     pub fn new(store: FakeStore, desk: FakeDesk) -> Self {
+        Self::guarded(store, desk, Arc::default())
+    }
+
+    /// The same, for those alone who may come in.
+    pub fn guarded(store: FakeStore, desk: FakeDesk, access: Arc<Access>) -> Self {
         let (store, desk, shutdown) = (Arc::new(store), Arc::new(desk), CancellationToken::new());
         let state = ApiState::new(store.clone(), desk.clone(), Arc::new(Metrics::new()), shutdown.clone());
-        Self { store, desk, shutdown, router: router(state) }
+        Self { store, desk, shutdown, router: router(state.guarded_by(access)) }
     }
 
     pub fn of(orders: Vec<Order>) -> Self {

@@ -2,7 +2,7 @@
 //
 //   await get('/v1/orders', { status: 'stuck' }, signal)   the answer; throws a Problem
 //   await post(path, body, { key, signal })                the same; `key` becomes the Idempotency-Key
-//   await put(path, body)
+//   await put(path, body), await remove(path)
 //   newKey()                                               a fresh Idempotency-Key: make one per intent, keep it for repeats
 //   actor(), setActor(name)                                who acts, sent as X-Escrow-Actor; remembered
 //   pages(path, query, of, most, signal)                   every row of a paged list, up to `most`
@@ -13,6 +13,9 @@
 import { read, write } from './time.js';
 
 const ACTOR = 'escrow.actor';
+
+// Told to the document when Escrow wants a token it was not shown.
+export const REFUSED = 'escrow-refused';
 
 export class Problem extends Error {
   constructor(status, code, message, errors = []) {
@@ -38,6 +41,10 @@ export function post(path, body, options = {}) {
 
 export function put(path, body, options = {}) {
   return call('PUT', path, body ?? {}, options);
+}
+
+export function remove(path, options = {}) {
+  return call('DELETE', path, undefined, options);
 }
 
 // A page served over plain HTTP has no crypto.randomUUID.
@@ -75,6 +82,8 @@ async function call(method, path, body, { key, signal } = {}) {
   const headers = { accept: 'application/json' };
   if (body !== undefined) headers['content-type'] = 'application/json';
   if (key) headers['idempotency-key'] = key;
+  // No page of another site can send this.
+  if (method !== 'GET') headers['x-escrow-page'] = '1';
   // Header values are bytes: a name with other letters goes as UTF-8.
   if (method !== 'GET' && actor()) headers['x-escrow-actor'] = utf8(actor());
   let response;
@@ -87,6 +96,7 @@ async function call(method, path, body, { key, signal } = {}) {
   const text = await response.text();
   const answer = parse(text);
   if (response.ok) return answer;
+  if (response.status === 401) document.dispatchEvent(new Event(REFUSED));
   const said = answer?.detail ?? `Escrow answered ${response.status} ${response.statusText}`.trim();
   throw new Problem(response.status, answer?.code ?? 'unknown', sentence(said), answer?.errors ?? []);
 }

@@ -7,10 +7,12 @@
 // the buttons wait, when it throws its sentence stands in the dialog and nothing is lost, and when it is done the dialog closes and
 // ask() gives what it returned; with `stay` in it, that text is shown and the dialog stays to be read. Leaving gives null.
 //
-//   who()      the field for the acting person's name, kept for next time (use in `fields`; ask() stores it)
+//   who()      the field for the acting person's name, kept for next time (use in `fields`; ask() stores it, and leaves it out where
+//              somebody is signed in, whose name it is then)
 
 import { actor, setActor } from './api.js';
 import { fill, h } from './dom.js';
+import { signedIn } from './session.js';
 import { problem } from './show.js';
 
 export const who = () => ({
@@ -31,7 +33,7 @@ export const why = (hint = 'Goes into the journal, where the next person reads i
 export function ask({ title, text, fields = [], confirm, danger, submit, wide }) {
   return new Promise((resolve) => {
     const said = h('div', {});
-    const made = fields.map((field) => make(field));
+    const made = fields.filter((field) => field.name !== 'actor' || !signedIn()).map((field) => make(field));
     const yes = h('button', { type: 'submit', class: ['primary', danger && 'danger'] }, confirm);
     const no = h('button', { type: 'button' }, 'Cancel');
     const form = h(

@@ -25,6 +25,7 @@ import { get } from './api.js';
 import { fill, h } from './dom.js';
 import * as live from './live.js';
 import { searchBox } from './search.js';
+import * as session from './session.js';
 import { copy, empty, icon, number, problem } from './show.js';
 import * as time from './time.js';
 
@@ -195,7 +196,7 @@ function drawNav() {
   const themeChoice = choice('Theme', 'theme', themes, {}, time.read('escrow.theme') ?? 'system', setTheme);
   const keys = h('button', { type: 'button', class: 'quiet', on: { click: showHelp } }, 'Keyboard ', h('kbd', {}, '?'));
   const docs = h('a', { href: '/docs', target: '_blank', rel: 'noopener' }, 'API');
-  fill(nav, h('ul', {}, links), h('div', { class: 'side-foot' }, timeChoice, themeChoice, h('div', { class: 'side-more' }, keys, docs)));
+  fill(nav, h('ul', {}, links), h('div', { class: 'side-foot' }, session.card(), timeChoice, themeChoice, h('div', { class: 'side-more' }, keys, docs)));
 }
 
 // A choice of a few words, as radio buttons that look like one strip.
@@ -373,6 +374,12 @@ function showHelp() {
 // ---- begin ---------------------------------------------------------------------------------------------------------------------
 
 drawNav();
+session.begin((door) => {
+  live.pause();
+  leave();
+  named('Sign in');
+  fill(main, door);
+});
 drawState();
 live.onState(drawState);
 setInterval(drawState, 1000);
