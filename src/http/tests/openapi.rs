@@ -178,7 +178,7 @@ async fn every_described_answer_is_what_the_router_gives() {
         assert!(faults.is_empty(), "{method} {path}: {faults:?}\n{}", answer.text);
         checked += 1;
     }
-    assert_eq!(checked, 34, "every call that answers with JSON");
+    assert_eq!(checked, 36, "every call that answers with JSON");
 }
 
 #[tokio::test]
