@@ -79,10 +79,10 @@ impl Applying {
     /// # Errors
     /// It may be applied in parts; the whole is to be applied again.
     pub async fn apply(&self, plan: Plan, shutdown: &CancellationToken) -> Result<Applied, Lost> {
-        let lanes = if self.escrow.store.has_lanes() { plan.into_lanes() } else { Err(plan) };
+        let lanes = if self.escrow.store.has_lanes() { plan.into_lanes() } else { Err(Box::new(plan)) };
         match lanes {
             Ok(lanes) => self.apply_beside(lanes, shutdown).await,
-            Err(plan) => self.apply_whole(plan, shutdown).await,
+            Err(plan) => self.apply_whole(*plan, shutdown).await,
         }
     }
 

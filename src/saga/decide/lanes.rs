@@ -22,9 +22,9 @@ impl Plan {
     ///
     /// # Errors
     /// It has to stay together; here it is.
-    pub fn into_lanes(self) -> Result<[Self; 2], Self> {
-        let Some(tap) = self.tap.clone().filter(|_| self.work.len() >= LANES_MIN) else { return Err(self) };
-        let Some(lanes) = self.work.iter().map(lane).collect::<Option<Vec<bool>>>() else { return Err(self) };
+    pub fn into_lanes(self) -> Result<[Self; 2], Box<Self>> {
+        let Some(tap) = self.tap.clone().filter(|_| self.work.len() >= LANES_MIN) else { return Err(Box::new(self)) };
+        let Some(lanes) = self.work.iter().map(lane).collect::<Option<Vec<bool>>>() else { return Err(Box::new(self)) };
         let mut sides = lanes.into_iter();
         let (first, last): (Vec<Work>, Vec<Work>) =
             self.work.into_iter().partition(|_| sides.next().unwrap_or_default());
