@@ -12,8 +12,8 @@ pub enum Work {
     Reference(Drain),
     /// Drains a queue with a transaction for each event.
     OneByOne(Drain),
-    /// Publishes events.
-    Publish { amqp: String, events: u64, first_order: u64, rate: Option<u64> },
+    /// Publishes events, so many `steps` of each order.
+    Publish { amqp: String, events: u64, steps: u64, first_order: u64, rate: Option<u64> },
 }
 
 /// A queue to be drained into tables.
@@ -32,7 +32,9 @@ pub async fn run(work: &Work) {
     match work {
         Work::Reference(drain) => reference::drain(drain).await,
         Work::OneByOne(drain) => one_by_one::drain(drain).await,
-        Work::Publish { amqp, events, first_order, rate } => load::publish(amqp, *events, *first_order, *rate).await,
+        Work::Publish { amqp, events, steps, first_order, rate } => {
+            load::publish(amqp, load::messages(*events, *steps, *first_order), *rate).await;
+        }
     }
 }
 
@@ -42,5 +44,16 @@ impl Work {
         let order = serde_json::to_string(self).unwrap();
         let program = std::env::current_exe().unwrap();
         Command::new(program).args(["work", &order]).stdin(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Publishes the load: all four steps of each order.
+    pub fn publish(amqp: &str, events: u64, rate: Option<u64>) -> Self {
+        Self::Publish { amqp: amqp.to_owned(), events, steps: 4, first_order: 0, rate }
+    }
+
+    /// Does it, and waits for its end.
+    pub async fn done(self) {
+        let ended = tokio::task::spawn_blocking(move || self.start().wait().unwrap()).await.unwrap();
+        assert!(ended.success(), "a side of the measurement failed");
     }
 }
