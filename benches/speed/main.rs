@@ -12,10 +12,11 @@
 //! |-------------|--------------------------------------------------------------|------------------------------------------|
 //! | `drain`     | a backlog is drained                                         | the reference, and one by one            |
 //! | `live`      | the same while publishers run; then publish to visible       | the reference under the same load        |
+//! | `deadlines` | how late deadlines fire, and how long a storm of them takes  | what the tap lags; the ingest alone      |
 //!
 //! Every side has a virtual host and a database of its own on the same servers, which this starts and ends. Sides take turns,
 //! so that whatever else the machine does hits all alike. It judges nothing: it prints medians, the spread, the processor
-//! time of each process, and the ratios. `--events` is the size of a run, `--rate` slows the
+//! time of each process, and the ratios. `--events` is the size of a run (bookings, for `deadlines`), `--rate` slows the
 //! publishers of the load down.
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should say where")]
 #![expect(
@@ -30,6 +31,7 @@
 mod support;
 
 mod cpu;
+mod deadlines;
 mod drain;
 mod ground;
 mod live;
@@ -74,6 +76,7 @@ fn main() {
     runtime.block_on(async {
         match wanted.scenario.as_str() {
             "drain" => drain::measure(&wanted).await,
+            "deadlines" => deadlines::measure(&wanted).await,
             "live" => live::measure(&wanted).await,
             other => panic!("there is no scenario `{other}`: drain, live, deadlines, outbox, http"),
         }

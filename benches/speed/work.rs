@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::process::{Child, Command, Stdio};
 
-use super::{load, one_by_one, reference};
+use super::{deadlines, load, one_by_one, reference};
 
 /// What the process does, and with what.
 #[derive(Debug, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub enum Work {
     OneByOne(Drain),
     /// Publishes events, so many `steps` of each order.
     Publish { amqp: String, events: u64, steps: u64, first_order: u64, rate: Option<u64> },
+    /// Publishes bookings that are due from a moment on, so many microseconds apart.
+    Book { amqp: String, bookings: u64, first_due: i64, apart: i64 },
 }
 
 /// A queue to be drained into tables.
@@ -34,6 +36,9 @@ pub async fn run(work: &Work) {
         Work::OneByOne(drain) => one_by_one::drain(drain).await,
         Work::Publish { amqp, events, steps, first_order, rate } => {
             load::publish(amqp, load::messages(*events, *steps, *first_order), *rate).await;
+        }
+        Work::Book { amqp, bookings, first_due, apart } => {
+            load::publish(amqp, deadlines::messages(*bookings, *first_due, *apart), None).await;
         }
     }
 }
