@@ -13,6 +13,7 @@
 //! | `drain`     | a backlog is drained                                         | the reference, and one by one            |
 //! | `live`      | the same while publishers run; then publish to visible       | the reference under the same load        |
 //! | `deadlines` | how late deadlines fire, and how long a storm of them takes  | what the tap lags; the ingest alone      |
+//! | `outbox`    | messages published and settled                               | a bare confirmed publisher, same bodies  |
 //!
 //! Every side has a virtual host and a database of its own on the same servers, which this starts and ends. Sides take turns,
 //! so that whatever else the machine does hits all alike. It judges nothing: it prints medians, the spread, the processor
@@ -37,6 +38,7 @@ mod ground;
 mod live;
 mod load;
 mod one_by_one;
+mod outbox;
 mod reference;
 mod sample;
 mod table;
@@ -78,6 +80,7 @@ fn main() {
             "drain" => drain::measure(&wanted).await,
             "deadlines" => deadlines::measure(&wanted).await,
             "live" => live::measure(&wanted).await,
+            "outbox" => outbox::measure(&wanted).await,
             other => panic!("there is no scenario `{other}`: drain, live, deadlines, outbox, http"),
         }
     });

@@ -16,6 +16,8 @@ pub enum Work {
     Publish { amqp: String, events: u64, steps: u64, first_order: u64, rate: Option<u64> },
     /// Publishes bookings that are due from a moment on, so many microseconds apart.
     Book { amqp: String, bookings: u64, first_due: i64, apart: i64 },
+    /// Publishes the messages of a file, one in a line.
+    Send { amqp: String, file: String },
 }
 
 /// A queue to be drained into tables.
@@ -39,6 +41,10 @@ pub async fn run(work: &Work) {
         }
         Work::Book { amqp, bookings, first_due, apart } => {
             load::publish(amqp, deadlines::messages(*bookings, *first_due, *apart), None).await;
+        }
+        Work::Send { amqp, file } => {
+            let text = std::fs::read_to_string(file).unwrap();
+            load::publish(amqp, text.lines().map(|line| serde_json::from_str(line).unwrap()), None).await;
         }
     }
 }
