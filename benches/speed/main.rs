@@ -14,6 +14,7 @@
 //! | `live`      | the same while publishers run; then publish to visible       | the reference under the same load        |
 //! | `deadlines` | how late deadlines fire, and how long a storm of them takes  | what the tap lags; the ingest alone      |
 //! | `outbox`    | messages published and settled                               | a bare confirmed publisher, same bodies  |
+//! | `http`      | one order by its id, idle and beside ingest                  | a constant answer of the same server     |
 //!
 //! Every side has a virtual host and a database of its own on the same servers, which this starts and ends. Sides take turns,
 //! so that whatever else the machine does hits all alike. It judges nothing: it prints medians, the spread, the processor
@@ -31,10 +32,12 @@
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+mod ask;
 mod cpu;
 mod deadlines;
 mod drain;
 mod ground;
+mod http;
 mod live;
 mod load;
 mod one_by_one;
@@ -81,6 +84,7 @@ fn main() {
             "deadlines" => deadlines::measure(&wanted).await,
             "live" => live::measure(&wanted).await,
             "outbox" => outbox::measure(&wanted).await,
+            "http" => http::measure(&wanted).await,
             other => panic!("there is no scenario `{other}`: drain, live, deadlines, outbox, http"),
         }
     });

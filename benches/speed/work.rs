@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::process::{Child, Command, Stdio};
 
+use super::ask::{self, Ask};
 use super::{deadlines, load, one_by_one, reference};
 
 /// What the process does, and with what.
@@ -18,6 +19,8 @@ pub enum Work {
     Book { amqp: String, bookings: u64, first_due: i64, apart: i64 },
     /// Publishes the messages of a file, one in a line.
     Send { amqp: String, file: String },
+    /// Asks over HTTP.
+    Ask(Ask),
 }
 
 /// A queue to be drained into tables.
@@ -46,6 +49,7 @@ pub async fn run(work: &Work) {
             let text = std::fs::read_to_string(file).unwrap();
             load::publish(amqp, text.lines().map(|line| serde_json::from_str(line).unwrap()), None).await;
         }
+        Work::Ask(asking) => ask::ask(asking).await,
     }
 }
 
