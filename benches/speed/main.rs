@@ -15,6 +15,7 @@
 //! | `deadlines` | how late deadlines fire, and how long a storm of them takes  | what the tap lags; the ingest alone      |
 //! | `outbox`    | messages published and settled                               | a bare confirmed publisher, same bodies  |
 //! | `http`      | one order by its id, idle and beside ingest                  | a constant answer of the same server     |
+//! | `sqlite`    | a backlog is drained into SQLite                             | a bare loop with the same statements     |
 //!
 //! Every side has a virtual host and a database of its own on the same servers, which this starts and ends. Sides take turns,
 //! so that whatever else the machine does hits all alike. It judges nothing: it prints medians, the spread, the processor
@@ -44,6 +45,7 @@ mod one_by_one;
 mod outbox;
 mod reference;
 mod sample;
+mod sqlite;
 mod table;
 mod work;
 
@@ -85,7 +87,8 @@ fn main() {
             "live" => live::measure(&wanted).await,
             "outbox" => outbox::measure(&wanted).await,
             "http" => http::measure(&wanted).await,
-            other => panic!("there is no scenario `{other}`: drain, live, deadlines, outbox, http"),
+            "sqlite" => sqlite::measure(&wanted).await,
+            other => panic!("there is no scenario `{other}`: drain, live, deadlines, outbox, http, sqlite"),
         }
     });
 }

@@ -4,13 +4,15 @@ use serde::{Deserialize, Serialize};
 use std::process::{Child, Command, Stdio};
 
 use super::ask::{self, Ask};
-use super::{deadlines, load, one_by_one, reference};
+use super::{deadlines, load, one_by_one, reference, sqlite};
 
 /// What the process does, and with what.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Work {
     /// Drains a queue in batches, writing Escrow's rows without its logic.
     Reference(Drain),
+    /// The same into SQLite.
+    BareSqlite(Drain),
     /// Drains a queue with a transaction for each event.
     OneByOne(Drain),
     /// Publishes events, so many `steps` of each order.
@@ -38,6 +40,7 @@ pub struct Drain {
 pub async fn run(work: &Work) {
     match work {
         Work::Reference(drain) => reference::drain(drain).await,
+        Work::BareSqlite(drain) => sqlite::drain(drain).await,
         Work::OneByOne(drain) => one_by_one::drain(drain).await,
         Work::Publish { amqp, events, steps, first_order, rate } => {
             load::publish(amqp, load::messages(*events, *steps, *first_order), *rate).await;
