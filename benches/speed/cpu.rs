@@ -19,6 +19,14 @@ pub fn seconds_of(root: u32) -> f64 {
     f64::from(u32::try_from(ticks).unwrap_or(u32::MAX)) / TICKS
 }
 
+/// Seconds of processor time of this process's children that have ended and were waited for.
+pub fn seconds_of_ended_children() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |it| it.1).split_whitespace().collect();
+    let ticks = fields.get(13..=14).into_iter().flatten().filter_map(|it| it.parse::<u32>().ok());
+    ticks.map(f64::from).sum::<f64>() / TICKS
+}
+
 /// The most memory it ever had resident, in bytes.
 pub fn peak_bytes(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -112,19 +112,32 @@ pub async fn declare_exchange(amqp: &str) -> Service {
     service
 }
 
-async fn publish(amqp: &str, events: u64) {
-    let work = Work::Publish { amqp: amqp.to_owned(), events, first_order: 0, rate: None };
-    let ended = tokio::task::spawn_blocking(move || work.start().wait().unwrap()).await.unwrap();
-    assert!(ended.success(), "the publisher failed");
+/// A database and a virtual host for a side that is not Escrow, with the queue it drains.
+pub async fn elsewhere(ground: &Ground, database: String) -> Drain {
+    let amqp = ground.rabbitmq.vhost().url();
+    let service = declare_exchange(&amqp).await;
+    let queue = "reference".to_owned();
+    declare_queue(&service, &queue).await;
+    service.bind(&queue, load::EXCHANGE, "").await;
+    Drain { amqp, queue, database, events: 0, sample: String::new() }
 }
 
-async fn escrow(ground: &Ground, events: u64) -> Run {
+/// A quorum queue, as Escrow's own is one.
+pub async fn declare_queue(service: &Service, queue: &str) {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    let declared = service.channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments);
+    declared.await.unwrap();
+}
+
+/// Escrow drains a backlog that came while it was down.
+pub async fn escrow(ground: &Ground, events: u64) -> Run {
     let (escrow, database, amqp) = ground.escrow(load::DEFINITION).await;
     declare_exchange(&amqp).await;
     escrow.run().await;
     escrow.bound().await;
     assert_eq!(escrow.terminate(), Some(0));
-    publish(&amqp, events).await;
+    Work::publish(&amqp, events, None).done().await;
     let mut conn = connect(&database).await;
     settle(&mut conn).await;
     escrow.start();
@@ -134,31 +147,23 @@ async fn escrow(ground: &Ground, events: u64) -> Run {
 }
 
 async fn other(ground: &Ground, events: u64, sample: &str, work: fn(Drain) -> Work) -> Run {
-    let (database, amqp) = (ground.empty_tables().await, ground.rabbitmq.vhost().url());
-    let service = declare_exchange(&amqp).await;
-    let queue = "reference".to_owned();
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    let declared = service.channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), arguments);
-    declared.await.unwrap();
-    service.bind(&queue, load::EXCHANGE, "").await;
-    publish(&amqp, events).await;
-    let mut conn = connect(&database).await;
+    let drain = elsewhere(ground, ground.empty_tables().await).await;
+    Work::publish(&drain.amqp, events, None).done().await;
+    let mut conn = connect(&drain.database).await;
     settle(&mut conn).await;
-    let sample = sample.to_owned();
-    let mut child = work(Drain { amqp, queue, database, events, sample }).start();
+    let mut child = work(Drain { events, sample: sample.to_owned(), ..drain }).start();
     let run = watch(ground, &mut conn, events, child.id()).await;
     assert!(child.wait().unwrap().success(), "the side failed");
     run
 }
 
 /// Every run begins with what the one before left behind written out.
-async fn settle(conn: &mut PgConnection) {
+pub async fn settle(conn: &mut PgConnection) {
     sqlx::query("CHECKPOINT").execute(conn).await.unwrap();
 }
 
 /// Follows the journal's sequence, which moves with every event, from the end of the warm-up to the last event.
-async fn watch(ground: &Ground, conn: &mut PgConnection, events: u64, program: u32) -> Run {
+pub async fn watch(ground: &Ground, conn: &mut PgConnection, events: u64, program: u32) -> Run {
     let warm_up = (events as f64 * WARM_UP) as u64;
     let first = until(conn, warm_up).await;
     let (began, before, wal) = (Instant::now(), ground.cpu(program), wal(conn).await);

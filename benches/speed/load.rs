@@ -2,7 +2,8 @@
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Confirmation};
+use lapin::{BasicProperties, Channel, Confirmation};
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
 use crate::support::services::Service;
@@ -44,42 +45,54 @@ pub fn body(order_id: &str, step: usize) -> String {
     )
 }
 
-/// Which order and which step each of `events` events is, in the order they are published.
-pub fn sequence(events: u64) -> impl Iterator<Item = (u64, usize)> {
-    let orders = events / 4;
-    let apart = APART.min(orders / 4 + 1);
-    (0..orders + 3 * apart).flat_map(move |tick| {
-        (0..4).rev().filter_map(move |step| {
+/// Which order and which step each of `events` events is, in the order they are published; `steps` for each order.
+pub fn sequence(events: u64, steps: u64) -> impl Iterator<Item = (u64, usize)> {
+    let orders = events / steps;
+    let apart = APART.min(orders / steps + 1);
+    (0..orders + (steps - 1) * apart).flat_map(move |tick| {
+        (0..steps).rev().filter_map(move |step| {
             let order = tick.checked_sub(step * apart).filter(|order| *order < orders)?;
             Some((order, usize::try_from(step).unwrap()))
         })
     })
 }
 
+/// The events of [`sequence`] as messages to the services' exchange.
+pub fn messages(events: u64, steps: u64, first_order: u64) -> impl Iterator<Item = Message> {
+    sequence(events, steps).map(move |(order, step)| Message {
+        exchange: EXCHANGE.to_owned(),
+        body: body(&order_id(first_order + order), step),
+        ..Message::default()
+    })
+}
+
+/// What is published.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Message {
+    pub exchange: String,
+    pub routing_key: String,
+    pub body: String,
+    pub mandatory: bool,
+}
+
 /// Publishes persistent messages with confirms, many under way at a time; at `rate` a second, or as fast as it goes.
-pub async fn publish(url: &str, events: u64, first_order: u64, rate: Option<u64>) {
+pub async fn publish(url: &str, messages: impl Iterator<Item = Message>, rate: Option<u64>) {
     let service = Service::connect(url).await;
     let channel = &service.channel;
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     let mut confirms = FuturesUnordered::new();
     let began = Instant::now();
-    for (number, (order, step)) in sequence(events).enumerate() {
+    // Slept for a hundred times a second, or less often where that would be for less than a message.
+    let at_once = rate.map_or(1, |rate| usize::try_from(rate / 100).unwrap().clamp(1, 50));
+    for (number, message) in messages.enumerate() {
         if let Some(rate) = rate {
             let due = Duration::from_secs_f64(number as f64 / rate as f64);
-            if number % 50 == 0 && due > began.elapsed() {
-                tokio::time::sleep(due - began.elapsed()).await;
+            if number % at_once == 0 && due > began.elapsed() {
+                tokio::time::sleep(due.saturating_sub(began.elapsed())).await;
             }
         }
-        let order_id = order_id(first_order + order);
-        let body = body(&order_id, step);
-        let properties =
-            BasicProperties::default().with_delivery_mode(2).with_message_id(uuid::Uuid::new_v4().to_string().into());
-        let options = BasicPublishOptions::default();
         let channel = channel.clone();
-        confirms.push(tokio::spawn(async move {
-            let sent = channel.basic_publish(EXCHANGE.into(), "".into(), options, body.as_bytes(), properties);
-            sent.await.unwrap().await.unwrap()
-        }));
+        confirms.push(tokio::spawn(async move { send(&channel, &message).await }));
         if confirms.len() >= WINDOW {
             assert!(matches!(confirms.next().await.unwrap().unwrap(), Confirmation::Ack(None)));
         }
@@ -87,4 +100,14 @@ pub async fn publish(url: &str, events: u64, first_order: u64, rate: Option<u64>
     while let Some(word) = confirms.next().await {
         assert!(matches!(word.unwrap(), Confirmation::Ack(None)));
     }
+}
+
+/// Publishes one message under an id of its own, and answers the broker's word.
+pub async fn send(channel: &Channel, message: &Message) -> Confirmation {
+    let properties =
+        BasicProperties::default().with_delivery_mode(2).with_message_id(uuid::Uuid::new_v4().to_string().into());
+    let options = BasicPublishOptions { mandatory: message.mandatory, ..BasicPublishOptions::default() };
+    let (exchange, key) = (message.exchange.as_str(), message.routing_key.as_str());
+    let sent = channel.basic_publish(exchange.into(), key.into(), options, message.body.as_bytes(), properties);
+    sent.await.unwrap().await.unwrap()
 }

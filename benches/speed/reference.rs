@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::options::{BasicAckOptions, BasicQosOptions};
 use serde::Deserialize;
 use sqlx::{Connection, Executor as _, PgConnection};
 
@@ -34,17 +33,17 @@ pub struct Data<'a> {
 /// Drains the queue until all events are acknowledged.
 pub async fn drain(work: &Drain) {
     let templates = templates(work);
+    let mut conn = connect(&work.database).await;
+    consume(work, async |batch| write(&mut conn, &templates, batch).await).await;
+    conn.close().await.unwrap();
+}
+
+/// Reads the queue in batches, and acknowledges each when it is written.
+pub async fn consume(work: &Drain, mut write: impl AsyncFnMut(&[Delivery])) {
     let service = Service::connect(&work.amqp).await;
     let prefetch = u16::try_from(2 * BATCH).unwrap();
     service.channel.basic_qos(prefetch, BasicQosOptions::default()).await.unwrap();
-    let consuming = service.channel.basic_consume(
-        work.queue.as_str().into(),
-        "".into(),
-        BasicConsumeOptions::default(),
-        FieldTable::default(),
-    );
-    let mut consumer = consuming.await.unwrap();
-    let mut conn = connect(&work.database).await;
+    let mut consumer = service.consume(&work.queue).await;
     let mut done = 0;
     while done < work.events {
         let mut batch = vec![consumer.next().await.unwrap().unwrap()];
@@ -52,12 +51,11 @@ pub async fn drain(work: &Drain) {
             let Some(delivery) = consumer.next().now_or_never() else { break };
             batch.push(delivery.unwrap().unwrap());
         }
-        write(&mut conn, &templates, &batch).await;
+        write(&batch).await;
         let last = batch.last().unwrap();
         last.acker.ack(BasicAckOptions { multiple: true }).await.unwrap();
         done += batch.len() as u64;
     }
-    conn.close().await.unwrap();
 }
 
 /// The sample's rows by the name of the event.
@@ -74,6 +72,7 @@ pub async fn connect(database: &str) -> PgConnection {
 }
 
 /// One transaction for the batch: a statement for each table.
+#[expect(clippy::too_many_lines, reason = "five statements with their columns, one after the other")]
 pub async fn write(conn: &mut PgConnection, templates: &BTreeMap<String, Rows>, batch: &[Delivery]) {
     let sample_id = load::order_id(sample::ID);
     let events: Vec<(Event<'_>, &Delivery)> =
@@ -164,7 +163,11 @@ pub async fn write(conn: &mut PgConnection, templates: &BTreeMap<String, Rows>, 
         .bind(rows.iter().map(|it| it.1.payload.envelope.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|it| it.2.exchange.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|it| it.2.routing_key.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|it| it.2.properties.message_id().as_ref().map(|id| id.as_str())).collect::<Vec<_>>())
+        .bind(
+            rows.iter()
+                .map(|it| it.2.properties.message_id().as_ref().map(lapin::types::ShortString::as_str))
+                .collect::<Vec<_>>(),
+        )
         .execute(&mut *conn)
         .await
         .unwrap();

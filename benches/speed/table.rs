@@ -20,6 +20,14 @@ impl Runs {
     }
 }
 
+/// The figure below which this part of them lies.
+pub fn quantile(figures: &[f64], part: f64) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = (sorted.len() as f64 * part) as usize;
+    sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+}
+
 /// Prints rows as a Markdown table.
 pub fn print(head: &[&str], rows: &[Vec<String>]) {
     println!("| {} |", head.join(" | "));
