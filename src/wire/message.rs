@@ -103,7 +103,7 @@ impl<'d> Message<'d> {
         })
     }
 
-    /// The message as it came, should it find no place; what is kept of it is shared with its [payload](Self::payload).
+    /// The message as it came, should it find no place; what is kept of it is shared with the events it is read as.
     pub fn raw(&self) -> RawMessage {
         let body = &self.delivery.body;
         let payload = Arc::clone(self.payload());
