@@ -28,7 +28,7 @@ pub struct Batch {
 pub async fn apply(session: &mut dyn Session, batch: &Batch) -> Result<Committed, Failure> {
     batch.turn.begin().await?;
     let loaded = load(session, &batch.lookup).await?;
-    batch.turn.loaded();
+    batch.turn.loaded().await;
     let changes = (batch.decide)(&loaded);
     save(session, &loaded, &changes).await?;
     batch.turn.come().await?;

@@ -72,13 +72,15 @@ impl Turn {
     }
 
     /// Everything is locked.
-    pub fn loaded(&self) {
+    pub async fn loaded(&self) {
         if let Self::First(First(stage)) = self {
             stage.send_if_modified(|stage| {
                 let is_first_attempt = *stage == Stage::Begun;
                 *stage = if is_first_attempt { Stage::Loaded } else { *stage };
                 is_first_attempt
             });
+            // Whom this woke is next on this very thread, and nobody else's: without a pause it would wait for the decision.
+            tokio::task::yield_now().await;
         }
     }
 

@@ -44,7 +44,7 @@ const OTHERS: [(&str, &str); 7] = [
 ];
 
 /// Waits without a name in stepped files: the end of the code before `.await` or of a branch of `select!`, and why.
-const UNNAMED: [(&str, &str); 31] = [
+const UNNAMED: [(&str, &str); 32] = [
     ("shutdown.cancelled()", "waits for the end"),
     ("future", "the same, or what is named where it was made"),
     ("written = &mut writing", "the writing of a batch, whose waits are named"),
@@ -52,6 +52,7 @@ const UNNAMED: [(&str, &str); 31] = [
     ("self.escrow.commit_beside(lanes)", "two transactions, whose waits are named"),
     ("AssertUnwindSafe(beside).catch_unwind()", "the same"),
     ("batch.turn.begin()", "waits for the other of two transactions"),
+    ("batch.turn.loaded()", "lets the other go first"),
     ("batch.turn.come()", "the same"),
     ("sleep_or(shutdown, backoff(failures))", "passes time"),
     ("tokio::time::sleep(wait_after(attempt))", "passes time"),
