@@ -263,8 +263,9 @@ impl Scene {
             if u64::try_from(count).unwrap() >= bookings {
                 break;
             }
+            // When each fired stands in the journal, so there is no hurry to look.
             assert!(tokio::time::Instant::now() < deadline, "only {count} of {bookings} deadlines fired");
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
         let fired = "SELECT order_id, at FROM journal WHERE kind = 'deadline' AND saga = 'booking'";
         let rows = sqlx::query(fired).fetch_all(&mut self.conn).await.unwrap();
