@@ -20,9 +20,6 @@ pub struct Flow {
     pub text: String,
     /// Messages carry no id (rule 2).
     pub idless: bool,
-    /// The next version, with other times, until it is stored.
-    pub next: Option<(Arc<Saga>, String)>,
-    pub is_raised: bool,
 }
 
 impl Flow {
@@ -50,8 +47,6 @@ struct Shape {
     after: Vec<Vec<usize>>,
     when: Vec<bool>,
     count: Vec<bool>,
-    /// Looked at when the step would open.
-    condition: Vec<bool>,
     idless: bool,
 }
 
@@ -59,7 +54,6 @@ impl Shape {
     fn by(chance: &mut Chance) -> Self {
         let steps = chance.below(4) + 2;
         let (mut after, mut when, mut count) = (vec![Vec::new()], vec![false], vec![false]);
-        let mut condition = vec![false];
         for step in 1..steps {
             let first = chance.below(step);
             let mut before = vec![first];
@@ -72,10 +66,9 @@ impl Shape {
             let conditional = chance.percent(12);
             when.push(conditional);
             count.push(!conditional && chance.percent(15));
-            condition.push(chance.percent(10));
             after.push(if conditional { Vec::new() } else { before });
         }
-        Self { after, when, count, condition, idless: chance.percent(30) }
+        Self { after, when, count, idless: chance.percent(30) }
     }
 }
 
@@ -116,9 +109,6 @@ fn write_step(text: &mut String, saga: &str, shape: &Shape, step: usize, chance:
         let _ = writeln!(text, "    when: {name}Needed");
     } else {
         let _ = writeln!(text, "    after: [{}]", after.join(", "));
-    }
-    if shape.condition[step] {
-        let _ = writeln!(text, "    if: \"has(steps.placed) ? steps.placed.event.n % 2 == 0 : true\"");
     }
     if shape.count[step] {
         let _ = write!(
@@ -189,23 +179,8 @@ fn line(chance: &mut Chance) -> Flow {
 }
 
 fn made(text: String, idless: bool) -> Flow {
-    let next = later(&text);
-    Flow { saga: read(&text), next: Some((read(&next), next)), text, idless, is_raised: false }
-}
-
-/// The same saga, with all steps and their undoing given more time.
-fn later(text: &str) -> String {
-    let seconds = |line: &str| line.trim().strip_prefix("within: ")?.strip_suffix('s')?.parse::<u32>().ok();
-    let lines = text.lines().map(|line| match seconds(line) {
-        Some(within) => line.replace(&format!("within: {within}s"), &format!("within: {}s", within + 7)),
-        None => line.replace("version: 1", "version: 2"),
-    });
-    lines.fold(String::new(), |text, line| text + &line + "\n")
-}
-
-fn read(text: &str) -> Arc<Saga> {
-    match parse("saga.yaml", text) {
-        Ok(parsed) => Arc::new(parsed.saga),
+    match parse("saga.yaml", &text) {
+        Ok(parsed) => Flow { saga: Arc::new(parsed.saga), text, idless },
         Err(findings) => panic!("{text}\n{findings:#?}"),
     }
 }

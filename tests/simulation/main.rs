@@ -7,7 +7,6 @@
 //!             ▼
 //!         schedule ── pace         whose move it is: one actor to its next point, or time passes, or a crash
 //!             │       replica      the loops of one Escrow
-//!             │       people       what they ask: actions, replays, modes, brakes, moves to a new version
 //!             ▼
 //!           check ◀── model        what is true           complaint ─▶ one line that replays the seed
 //! ```
@@ -23,7 +22,6 @@ mod check;
 mod definitions;
 mod model;
 mod pace;
-mod people;
 mod replica;
 mod report;
 mod schedule;

@@ -31,8 +31,6 @@ const BODY_KEEP_BYTES: usize = 1 << 20;
 pub struct Replica {
     pub actors: Vec<Actor>,
     pub commands: Commands,
-    /// As this replica reaches it.
-    pub store: Arc<dyn Store>,
     /// It is not given a move before: a machine that stands still for a while.
     pub paused_until: Moment,
 }
@@ -68,7 +66,7 @@ impl Replica {
         ];
         actors.extend(workers.into_iter().map(|worker| Actor::new(worker.name(), replica, run(worker))));
         let commands = Commands::new(shared(), BODY_KEEP_BYTES);
-        Self { actors, commands, store, paused_until: Moment(0) }
+        Self { actors, commands, paused_until: Moment(0) }
     }
 
     pub async fn start_undisturbed(world: &Shared, inner: &Arc<dyn Store>, replica: usize) -> Self {

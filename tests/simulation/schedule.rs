@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use escrow::clock::Clock;
-use escrow::saga::definition::Saga;
+use escrow::saga::input::{Action, Ask};
+use escrow::saga::order::OrderKey;
 use escrow::saga::time::{Moment, Span};
-use escrow::store::{NewDefinition, Store, sqlite};
+use escrow::store::{NewDefinition, Page, QuarantineFilter, Store, sqlite};
 
 use crate::check::{Complaint, Promise};
 use crate::pace::{Actor, Moved, undisturbed};
@@ -43,12 +44,12 @@ impl Outcome {
     }
 }
 
-pub struct Run {
-    pub world: Shared,
-    pub inner: Arc<dyn Store>,
-    pub replicas: Vec<Option<Replica>>,
+struct Run {
+    world: Shared,
+    inner: Arc<dyn Store>,
+    replicas: Vec<Option<Replica>>,
     /// What people ask, under way.
-    pub asks: Vec<Actor>,
+    asks: Vec<Actor>,
     moves: u64,
 }
 
@@ -71,25 +72,24 @@ pub async fn run(seed: u64, keeps_lines: bool) -> Outcome {
 }
 
 async fn propose(world: &Shared, inner: &Arc<dyn Store>) {
-    let definitions: Vec<NewDefinition> =
-        lock(world).flows.iter().map(|flow| definition(&flow.saga, &flow.text)).collect();
+    let definitions: Vec<NewDefinition> = lock(world)
+        .flows
+        .iter()
+        .map(|flow| NewDefinition {
+            saga: flow.saga.name.clone(),
+            version: flow.saga.version,
+            text: flow.text.clone(),
+            fingerprint: flow.saga.fingerprint,
+            mode: flow.saga.mode,
+        })
+        .collect();
     for definition in definitions {
         inner.save_definition(definition).await.expect("a definition can be stored");
     }
 }
 
-pub fn definition(saga: &Saga, text: &str) -> NewDefinition {
-    NewDefinition {
-        saga: saga.name.clone(),
-        version: saga.version,
-        text: text.to_owned(),
-        fingerprint: saga.fingerprint,
-        mode: saga.mode,
-    }
-}
-
 impl Run {
-    pub fn world(&self) -> std::sync::MutexGuard<'_, World> {
+    fn world(&self) -> std::sync::MutexGuard<'_, World> {
         lock(&self.world)
     }
 
@@ -251,9 +251,6 @@ impl Run {
         match act {
             Act::Fault(fault) => self.fault(fault).await,
             Act::Operate => self.operate().await,
-            Act::Raise => self.raise().await,
-            Act::Move => self.move_orders(),
-            Act::Mend => self.quarantine().await,
             Act::Place { .. } | Act::Trigger { .. } | Act::Answer { .. } | Act::Cancel { .. } | Act::Publish(_) => {
                 services::perform(&mut self.world(), &act);
             }
@@ -305,6 +302,34 @@ impl Run {
         }
     }
 
+    /// A person asks something, by chance.
+    async fn operate(&mut self) {
+        let running: Vec<usize> = (0..self.replicas.len()).filter(|at| self.replicas[*at].is_some()).collect();
+        if running.is_empty() {
+            return;
+        }
+        let (replica, kind) = {
+            let mut world = self.world();
+            world.count("commands");
+            (running[world.chance.below(running.len())], world.chance.below(10))
+        };
+        let Some(commands) = self.replicas[replica].as_ref().map(|it| it.commands.clone()) else { return };
+        if kind < 2 {
+            let rows =
+                undisturbed(self.inner.quarantine(QuarantineFilter::default(), Page { limit: 20, cursor: None }));
+            let Some(row) = rows.await.ok().and_then(|rows| rows.items.into_iter().next()) else { return };
+            let (who, why) = ("ann".to_owned(), "looked at it".to_owned());
+            self.asks.push(Actor::new("drop", replica, async move {
+                let _ = commands.drop_quarantined(row.id, who, why).await;
+            }));
+            return;
+        }
+        let Some(ask) = ask(&mut self.world()) else { return };
+        self.asks.push(Actor::new("command", replica, async move {
+            let _ = commands.act(ask).await;
+        }));
+    }
+
     async fn outcome(self, seed: u64) -> Outcome {
         if self.moves > MOVES_MAX {
             self.world().judge.complain(Promise::NeverFired, format!("no end after {MOVES_MAX} moves"));
@@ -332,6 +357,40 @@ impl Run {
             simulated: world.now().since(START),
         }
     }
+}
+
+fn ask(world: &mut World) -> Option<Ask> {
+    let keys: Vec<OrderKey> = world.judge.orders.keys().cloned().collect();
+    if keys.is_empty() {
+        return None;
+    }
+    let stuck: Vec<OrderKey> = world
+        .judge
+        .orders
+        .values()
+        .filter(|order| !order.life.needs.is_empty())
+        .map(|order| order.key.clone())
+        .collect();
+    let from = if stuck.is_empty() || world.chance.percent(30) { &keys } else { &stuck };
+    let key = from[world.chance.below(from.len())].clone();
+    let by = Span::from_secs(world.chance.between(1, 60));
+    let action = world.chance.pick(&[
+        Action::Retry,
+        Action::Retry,
+        Action::Skip,
+        Action::Extend(by),
+        Action::Compensate,
+        Action::Release,
+        Action::Release,
+        Action::Drop,
+        Action::Close,
+        Action::Note,
+    ]);
+    let steps = world.judge.sagas[&key.saga].step_names();
+    let step = world.chance.percent(30).then(|| steps[world.chance.below(steps.len())].clone());
+    world.trace.note(format_args!("ask {key} {action:?} {step:?}"));
+    let (actor, reason) = ("ann".to_owned(), "she asked".to_owned());
+    Some(Ask { key, action, step, actor, reason, idempotency_key: None })
 }
 
 fn plan_faults(world: &mut World, length_ms: i64, replicas: usize) {

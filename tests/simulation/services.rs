@@ -44,7 +44,7 @@ pub fn perform(world: &mut World, act: &Act) {
         Act::Answer { order, step, answer } => give_answer(world, order, step, answer),
         Act::Cancel { order } => say(world, order, "Cancelled", EXCHANGES[0], None),
         Act::Publish(uid) => publish(world, uid),
-        Act::Fault(_) | Act::Operate | Act::Raise | Act::Move | Act::Mend => {}
+        Act::Fault(_) | Act::Operate => {}
     }
 }
 
@@ -182,9 +182,6 @@ fn say(world: &mut World, order: usize, event: &str, exchange: &'static str, par
         lost_at: None,
     });
     world.count("events");
-    if malformed && world.chance.percent(60) {
-        world.after_ms(2_000, 60_000, Act::Mend);
-    }
     let slow = world.chance.percent(10);
     world.after_ms(0, if slow { 4_000 } else { 200 }, Act::Publish(uid));
     if !idless && !is_line && world.chance.percent(5) {
@@ -256,10 +253,7 @@ pub fn open_shop(world: &mut World, for_ms: i64) {
         let line = world.chance.percent(25);
         world.after_ms(0, within_ms, Act::Place { line });
     }
-    if world.chance.percent(40) {
-        world.after_ms(0, for_ms, Act::Raise);
-    }
-    let asks = world.chance.between(0, 14);
+    let asks = world.chance.between(0, 10);
     for _ in 0..asks {
         world.after_ms(0, for_ms, Act::Operate);
     }

@@ -182,11 +182,6 @@ impl Store for SimStore {
         })
     }
 
-    fn reset_brake(&self, saga: String, actor: String, reason: String) -> Answer<'_, Brake> {
-        let call = self.inner.reset_brake(saga.clone(), actor, reason);
-        self.watched("store.reset_brake", call, move |store, _| lock(&store.world).judge.brake_reset(&saga))
-    }
-
     /// The database stays.
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
@@ -197,6 +192,7 @@ impl Store for SimStore {
         save_definition(definition: NewDefinition) -> ();
         set_mode(saga: String, mode: Mode, actor: String, reason: String) -> ();
         apply_version(saga: String, version: u32, actor: String, reason: String) -> ();
+        reset_brake(saga: String, actor: String, reason: String) -> Brake;
         forget_binding(tap: String, exchange: String) -> ();
         switch(tap: String) -> Option<Switch>;
         set_switch(to: SwitchTo) -> ();

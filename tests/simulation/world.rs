@@ -21,30 +21,13 @@ pub const START: Moment = Moment(1_767_225_600_000_000);
 /// Something that happens by itself when its time comes.
 #[derive(Clone, Debug)]
 pub enum Act {
-    Place {
-        line: bool,
-    },
-    Trigger {
-        order: usize,
-        step: usize,
-    },
-    Answer {
-        order: usize,
-        step: usize,
-        answer: Answer,
-    },
-    Cancel {
-        order: usize,
-    },
+    Place { line: bool },
+    Trigger { order: usize, step: usize },
+    Answer { order: usize, step: usize, answer: Answer },
+    Cancel { order: usize },
     Publish(Uid),
     Fault(Fault),
     Operate,
-    /// A new version of a definition.
-    Raise,
-    /// Orders are moved to it.
-    Move,
-    /// Somebody looks into the quarantine.
-    Mend,
 }
 
 /// What goes wrong, for a while.
@@ -114,9 +97,7 @@ impl World {
             trace: Trace::new(keeps_lines),
             broker: Broker::new(bound, &[(EXCHANGES[0], true), (EXCHANGES[1], stock)]),
             model: Model::default(),
-            judge: Judge::new(flows.iter().flat_map(|flow| {
-                std::iter::once(&flow.saga).chain(flow.next.iter().map(|(saga, _)| saga)).map(Arc::clone)
-            })),
+            judge: Judge::new(flows.iter().map(|flow| Arc::clone(&flow.saga))),
             flows,
             customers: Vec::new(),
             counts: BTreeMap::new(),

@@ -152,17 +152,6 @@ impl Judge {
         reasons
     }
 
-    /// Whether the brake of a saga holds.
-    pub fn holds(&self, saga: &str) -> bool {
-        self.brakes.held.contains_key(saga)
-    }
-
-    /// A person took the brake off: it counts from nothing.
-    pub fn brake_reset(&mut self, saga: &str) {
-        self.brakes.turned.remove(saga);
-        self.brakes.held.remove(saga);
-    }
-
     pub(super) fn entry_under_the_brake(&mut self, turned: &Turned<'_>) {
         let Some(limit) = turned.saga.brake else { return };
         let saga = turned.key.saga.clone();

@@ -76,8 +76,6 @@ pub struct Turned<'a> {
 /// All that the judge remembers.
 pub struct Judge {
     pub sagas: BTreeMap<String, Arc<Saga>>,
-    /// Every version; all have the same steps and names.
-    versions: BTreeMap<(String, u32), Arc<Saga>>,
     pub complaints: Vec<Complaint>,
     pub orders: BTreeMap<OrderKey, Order>,
     pub rows: outbox::Rows,
@@ -95,16 +93,9 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// `sagas`: every version, the first that is stored first.
-    pub fn new(all: impl IntoIterator<Item = Arc<Saga>>) -> Self {
-        let (mut sagas, mut versions) = (BTreeMap::new(), BTreeMap::new());
-        for saga in all {
-            sagas.entry(saga.name.clone()).or_insert_with(|| Arc::clone(&saga));
-            versions.insert((saga.name.clone(), saga.version), saga);
-        }
+    pub fn new(sagas: impl IntoIterator<Item = Arc<Saga>>) -> Self {
         Self {
-            sagas,
-            versions,
+            sagas: sagas.into_iter().map(|saga| (saga.name.clone(), saga)).collect(),
             complaints: Vec::new(),
             orders: BTreeMap::new(),
             rows: outbox::Rows::default(),
@@ -141,8 +132,7 @@ impl Judge {
 
     fn order_saved(&mut self, model: &Model, commit: &Commit<'_>, saved: &SavedOrder) {
         let key = &saved.order.key;
-        let version = (key.saga.clone(), saved.order.version);
-        let Some(saga) = self.versions.get(&version).cloned() else { return };
+        let Some(saga) = self.sagas.get(&key.saga).cloned() else { return };
         let began = || Order::begin(key.clone(), saga.version, saga.steps.len(), commit.at);
         let before = commit.loaded.orders.get(key).cloned().unwrap_or_else(began);
         let known = self.orders.get(key).map_or(0, |order| order.sequence);
