@@ -68,17 +68,7 @@ fn read(catalog: &Catalog, deliveries: &[Delivery]) -> Vec<Work> {
 }
 
 fn plan(catalog: &Arc<Catalog>, work: Vec<Work>) -> Plan {
-    Plan {
-        catalog: Arc::clone(catalog),
-        work,
-        tap: None,
-        token: None,
-        idempotency_key: None,
-        coverage: Arc::default(),
-        needs_versions: false,
-        must_apply: false,
-        read_stored: escrow::wire::stored_event,
-    }
+    Plan::of(Arc::clone(catalog), work, escrow::wire::stored_event)
 }
 
 /// A batch of the first events, and one of the second events with the orders they are for.

@@ -152,17 +152,7 @@ impl Stage {
     }
 
     fn apply(&mut self, work: Vec<Work>, now: Moment) {
-        let plan = Plan {
-            catalog: Arc::clone(&self.catalog),
-            work,
-            tap: None,
-            token: None,
-            idempotency_key: None,
-            coverage: Arc::default(),
-            needs_versions: false,
-            must_apply: false,
-            read_stored: wire::stored_event,
-        };
+        let plan = Plan::of(Arc::clone(&self.catalog), work, wire::stored_event);
         let loaded = Loaded {
             now,
             orders: self.rehearsal.orders.clone(),

@@ -14,19 +14,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sha2::Digest as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::faults::Step as _;
 use crate::saga::batch::{QuarantineReason, Quarantined};
-use crate::saga::decide::{FromTap, OrderRef, Plan, Unread, Work};
-use crate::saga::order::Digest;
+use crate::saga::decide::{OrderRef, Plan, Unread, Work};
 use crate::saga::time::Moment;
 use crate::store::{Beside, Committed, StoreError};
 use crate::telemetry::ClassLabel;
 
-use super::reading::delivered;
 use super::{Escrow, backoff, chain_of, sleep_or};
 
 /// A replica that cannot commit for this long lets its tap go.
@@ -167,39 +164,10 @@ impl Applying {
             }
             return Err(Lost::Database);
         }
-        let (first, second) = halves(plan);
+        let [first, second] = plan.into_halves();
         self.apply_whole(first, shutdown).await?;
         self.apply_whole(second, shutdown).await
     }
-}
-
-/// The two halves of a batch, to be committed one after the other.
-///
-/// The tap's progress belongs to the last part: only then everything before the canary is applied. What the first leaves behind
-/// is remembered with the second, for nothing is acknowledged before the whole.
-fn halves(plan: Plan) -> (Plan, Plan) {
-    let plan = Plan { needs_versions: false, ..plan };
-    let mut second = plan.clone();
-    let mut first = plan;
-    second.work = first.work.split_off(first.work.len() / 2);
-    first.token = first.token.map(|token| token_of(&token, "first"));
-    second.token = second.token.map(|token| token_of(&token, "second"));
-    // Counted once, with the last part.
-    first.coverage = Arc::default();
-    if let (Some(tap), Some(last)) = (&mut first.tap, &mut second.tap) {
-        *tap = FromTap { watermark: None, is_fresh: false, ..tap.clone() };
-        last.before.extend(first.work.iter().filter_map(delivered).filter_map(|it| it.content_hash));
-    }
-    (first, second)
-}
-
-/// What names a batch, or a part of one.
-pub fn token_of(secret: &Digest, part: &str) -> Digest {
-    let mut hash = sha2::Sha256::new();
-    hash.update(b"batch token");
-    hash.update(secret);
-    hash.update(part);
-    hash.finalize().into()
 }
 
 /// What is quarantined in place of work the database refuses; `None` where there is no message to keep.
@@ -207,7 +175,7 @@ fn refused(work: &Work, error: &StoreError) -> Option<Work> {
     if matches!(work, Work::Unreadable(_)) {
         return Some(work.clone());
     }
-    let delivered = delivered(work)?;
+    let delivered = work.delivered()?;
     // Of one saga's message it is known which order it may have been for.
     let only = if let [arrival] = delivered.arrivals.as_slice() { Some(arrival) } else { None };
     let read = only.and_then(|arrival| arrival.candidates.first());

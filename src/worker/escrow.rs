@@ -142,17 +142,7 @@ impl Escrow {
 
     /// A plan for `work` with everything else as it is now.
     pub fn plan(&self, work: Vec<Work>) -> Plan {
-        Plan {
-            catalog: self.catalog(),
-            work,
-            tap: None,
-            token: None,
-            idempotency_key: None,
-            coverage: Arc::default(),
-            needs_versions: false,
-            must_apply: false,
-            read_stored: crate::wire::stored_event,
-        }
+        Plan::of(self.catalog(), work, crate::wire::stored_event)
     }
 
     /// Decides and saves one batch, then wakes whoever has something to do.

@@ -18,12 +18,11 @@ use crate::faults::Step as _;
 use crate::saga::batch::QuarantineReason;
 use crate::saga::catalog::Catalog;
 use crate::saga::coverage::Coverage;
-use crate::saga::decide::{Unread, Work};
+use crate::saga::decide::{Unread, Work, token_of};
 use crate::saga::order::Digest;
 use crate::saga::time::{Moment, Span};
 use crate::wire::Message;
 
-use super::applying::token_of;
 use super::reading::{self, Readings};
 use super::traces::Timing;
 use super::{Escrow, words_of};

@@ -171,23 +171,8 @@ pub fn gap(gap: &Gap, row: Option<&TapRow>) -> Option<NewDoubt> {
 
 /// The sagas that have deliveries among `work`.
 pub fn sagas_of(work: &[Work]) -> BTreeSet<String> {
-    let delivered = work.iter().filter_map(delivered);
+    let delivered = work.iter().filter_map(Work::delivered);
     delivered.flat_map(|delivered| &delivered.arrivals).map(|arrival| arrival.saga.clone()).collect()
-}
-
-/// The delivery among the kinds of work.
-pub(super) fn delivered(work: &Work) -> Option<&Delivered> {
-    match work {
-        Work::Delivered(delivered) => Some(delivered),
-        Work::Unreadable(_)
-        | Work::Due(..)
-        | Work::Settled { .. }
-        | Work::Command(..)
-        | Work::Migrate(..)
-        | Work::Reconsider(_)
-        | Work::Resolved(_)
-        | Work::Doubt(_) => None,
-    }
 }
 
 /// A gap of one tap, from its last watermark to now.

@@ -4,7 +4,7 @@ use escrow::bus::Delivery;
 use escrow::saga::decide::{FromTap, Plan, Work};
 use serde_json::json;
 
-use super::stage::{Stage, TAP, message};
+use super::stage::{Stage, TAP, key, message};
 
 const ORDERS: usize = 200;
 
@@ -80,6 +80,18 @@ fn the_messages_of_an_order_go_the_same_way() {
     let [first, last] = lanes.map(|lane| lane.lookup().orders);
     assert_eq!(first.len() + last.len(), ORDERS);
     assert!(first.is_disjoint(&last));
+}
+
+#[test]
+fn a_lane_whose_answer_was_lost_is_recognised() {
+    let mut stage = Stage::new([BY_ID]);
+    stage.corrupt.insert(key("order", "o-7"));
+    let plan = plan(&mut stage, &messages(true));
+    for lane in plan.into_lanes().unwrap() {
+        stage.commit(&lane);
+        stage.commit(&lane);
+    }
+    assert_eq!(stage.quarantine.len(), 2, "both messages of the order whose row cannot be read, each once");
 }
 
 #[test]

@@ -99,17 +99,7 @@ impl Stage {
     }
 
     pub fn plan(&self, work: Vec<Work>) -> Plan {
-        Plan {
-            catalog: Arc::clone(&self.catalog),
-            work,
-            tap: None,
-            token: None,
-            idempotency_key: None,
-            coverage: Arc::default(),
-            needs_versions: false,
-            must_apply: false,
-            read_stored: escrow::wire::stored_event,
-        }
+        Plan::of(Arc::clone(&self.catalog), work, escrow::wire::stored_event)
     }
 
     pub fn of_tap(&self, work: Vec<Work>, is_fresh: bool) -> Plan {

@@ -5,8 +5,8 @@
 //! own.
 
 mod deciding;
-mod lanes;
 mod migrating;
+mod parts;
 mod placing;
 
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use self::deciding::Deciding;
+pub use self::parts::token_of;
 use super::batch::{
     Changes, Loaded, Lookup, NewDoubt, Outcome, QuarantineReason, Quarantined, Resolved, StoredPayload,
 };
@@ -48,6 +49,23 @@ pub enum Work {
     Resolved(Resolved),
     /// Something may have been missed.
     Doubt(NewDoubt),
+}
+
+impl Work {
+    /// The delivery among the kinds of work.
+    pub fn delivered(&self) -> Option<&Delivered> {
+        match self {
+            Self::Delivered(delivered) => Some(delivered),
+            Self::Unreadable(_)
+            | Self::Due(..)
+            | Self::Settled { .. }
+            | Self::Command(..)
+            | Self::Migrate(..)
+            | Self::Reconsider(_)
+            | Self::Resolved(_)
+            | Self::Doubt(_) => None,
+        }
+    }
 }
 
 /// One delivery, as the sagas that watch its exchange read it.
@@ -178,6 +196,21 @@ impl Arrival {
 }
 
 impl Plan {
+    /// A plan for `work` that is of no tap, and of nothing else.
+    pub fn of(catalog: Arc<Catalog>, work: Vec<Work>, read_stored: ReadStored) -> Self {
+        Self {
+            catalog,
+            work,
+            tap: None,
+            token: None,
+            idempotency_key: None,
+            coverage: Arc::default(),
+            needs_versions: false,
+            must_apply: false,
+            read_stored,
+        }
+    }
+
     /// What to load for this batch.
     pub fn lookup(&self) -> Lookup {
         let mut lookup = Lookup {
