@@ -14,10 +14,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::session::Failure;
-use super::{Committed, StoreError};
+use super::{Beside, Committed, StoreError};
+
+/// A batch on its way through the store; not begun before it is waited for.
+type Applying<'a> = BoxFuture<'a, Result<Committed, StoreError>>;
 
 /// How long the last holds its locks and waits for the first.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -53,12 +57,34 @@ pub fn turns() -> (First, Last) {
     (First(Arc::new(first)), Last(last))
 }
 
+/// Whether the batch is done: not if it failed, and not if it decided nothing, for want of a definition.
+fn has_decided(outcome: &Result<Committed, StoreError>) -> bool {
+    outcome.as_ref().is_ok_and(|committed| committed.changes.unknown_version.is_none())
+}
+
+/// Both, where a store writes one at a time.
+pub async fn one_after_the_other(first: Applying<'_>, last: Applying<'_>) -> Beside {
+    let first = first.await;
+    let last = if has_decided(&first) { Some(last.await) } else { None };
+    Beside { first, last }
+}
+
+/// Both at the same time, each with its turn.
+pub async fn together(turn: First, first: Applying<'_>, last: Applying<'_>) -> Beside {
+    let first = async {
+        let outcome = first.await;
+        turn.ended(&outcome);
+        outcome
+    };
+    let (first, last) = futures_util::future::join(first, last).await;
+    let last = has_decided(&first).then_some(last);
+    Beside { first, last }
+}
+
 impl First {
     /// How the transaction of the first ended.
-    pub fn ended(&self, outcome: &Result<Committed, StoreError>) {
-        // One that decided nothing, for want of a definition, has not done its part.
-        let is_done = outcome.as_ref().is_ok_and(|committed| committed.changes.unknown_version.is_none());
-        self.0.send_replace(if is_done { Stage::Committed } else { Stage::Failed });
+    fn ended(&self, outcome: &Result<Committed, StoreError>) {
+        self.0.send_replace(if has_decided(outcome) { Stage::Committed } else { Stage::Failed });
     }
 }
 

@@ -161,12 +161,7 @@ pub trait Store: Query + Notices {
     ///
     /// For each, what [`apply`](Self::apply) says. Where the first has an error, or an unknown version, nothing of the last was saved.
     fn apply_beside(&self, first: (Lookup, Decide), last: (Lookup, Decide)) -> BoxFuture<'_, Beside> {
-        Box::pin(async move {
-            let first = self.apply(first.0, first.1).await;
-            let is_done = first.as_ref().is_ok_and(|committed| committed.changes.unknown_version.is_none());
-            let last = if is_done { Some(self.apply(last.0, last.1).await) } else { None };
-            Beside { first, last }
-        })
+        Box::pin(beside::one_after_the_other(self.apply(first.0, first.1), self.apply(last.0, last.1)))
     }
 
     /// The earliest armed deadline of all orders after `after`.

@@ -46,19 +46,14 @@ impl Store for SqlStore {
     }
 
     fn apply_beside(&self, first: (Lookup, Decide), last: (Lookup, Decide)) -> BoxFuture<'_, Beside> {
+        if !self.has_lanes() {
+            // The last would hold the one writer and wait for the first, which waits for the writer.
+            return Box::pin(beside::one_after_the_other(self.apply(first.0, first.1), self.apply(last.0, last.1)));
+        }
         let (turn, after) = beside::turns();
         let first = self.apply_in_turn(first, Turn::First(turn.clone()));
         let last = self.apply_in_turn(last, Turn::Last(after));
-        Box::pin(async move {
-            let first = async {
-                let outcome = first.await;
-                turn.ended(&outcome);
-                outcome
-            };
-            let (first, last) = futures_util::future::join(first, last).await;
-            let is_done = first.as_ref().is_ok_and(|committed| committed.changes.unknown_version.is_none());
-            Beside { first, last: is_done.then_some(last) }
-        })
+        Box::pin(beside::together(turn, first, last))
     }
 
     fn next_due(&self, after: Option<Moment>) -> Answer<'_, Option<Moment>> {
